@@ -1,0 +1,2 @@
+//! The osync program.
+fn main() {}

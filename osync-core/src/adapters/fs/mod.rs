@@ -1,0 +1,1 @@
+//! A directory as source and as sink.

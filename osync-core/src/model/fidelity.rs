@@ -1,0 +1,71 @@
+//! Which metadata both ends agreed to keep.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::metadata::{Kind, Metadata};
+use crate::model::timestamp::Timestamp;
+
+/// The set-user-id, set-group-id and sticky bits.
+const MODE_SPECIAL: u32 = 0o6000;
+
+/// What a sink can hold of an entry's metadata.
+///
+/// Each end states its own at registration; [`Fidelity::common`] of the two holds for the session,
+/// for comparing and for applying, so that what cannot be kept is neither missed nor sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fidelity {
+    /// Numeric owner and group are kept.
+    pub owner: bool,
+    /// The set-user-id and set-group-id bits are kept.
+    pub set_id: bool,
+}
+
+impl Fidelity {
+    /// Everything an entry can carry.
+    pub const FULL: Self = Self {
+        owner: true,
+        set_id: true,
+    };
+
+    /// What both `self` and `other` can keep.
+    #[must_use]
+    pub fn common(self, other: Self) -> Self {
+        Self {
+            owner: self.owner && other.owner,
+            set_id: self.set_id && other.set_id,
+        }
+    }
+
+    /// `metadata` with everything outside this fidelity set to zero, so that equal results mean "nothing to do".
+    #[must_use]
+    pub fn masked(self, metadata: &Metadata) -> Metadata {
+        let mut masked = metadata.clone();
+        if !self.owner {
+            (masked.uid, masked.gid) = (0, 0);
+        }
+        if !self.set_id {
+            masked.mode &= !MODE_SPECIAL;
+        }
+        if matches!(masked.kind, Kind::Symlink { .. }) {
+            masked.mode = 0;
+        }
+        masked
+    }
+
+    /// As [`Fidelity::masked`], for an entry seen in the listing of the directory above it.
+    ///
+    /// A directory's own metadata belongs to its own listing, so here only its kind remains.
+    #[must_use]
+    pub fn masked_in_listing(self, metadata: &Metadata) -> Metadata {
+        if metadata.kind.is_directory() {
+            return Metadata {
+                kind: Kind::Directory,
+                modified: Timestamp::default(),
+                mode: 0,
+                uid: 0,
+                gid: 0,
+            };
+        }
+        self.masked(metadata)
+    }
+}

@@ -1,0 +1,45 @@
+//! Transfer Report and Queue Report: where replication to one sink stands.
+
+use std::time::Duration;
+
+/// What one sink has applied since its session began.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct TransferReport {
+    /// Entries brought up to date: files, links, directories made and names removed.
+    pub entries: u64,
+    /// Regular files whose content was written.
+    pub files: u64,
+    /// Bytes of content written.
+    pub content_bytes: u64,
+    /// Names removed.
+    pub removed: u64,
+    /// Renames done in one operation.
+    pub renamed: u64,
+    /// Directories found equal without sending an entry.
+    pub directories_equal: u64,
+    /// Bytes sent on the data channel, headers included.
+    pub wire_bytes: u64,
+    /// Paths that could not be replicated and are tried again.
+    pub problems: u64,
+}
+
+/// What is still to be done for one sink.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct QueueReport {
+    /// Marks, directories under comparison and entries to send in the live lane.
+    pub live: u64,
+    /// The same in the backlog lane. A directory not yet looked into counts as one.
+    pub backlog: u64,
+    /// Pieces of work under way: sent, and not yet confirmed.
+    pub in_flight: u64,
+    /// Bytes sent and not yet consumed by the sink.
+    pub in_flight_bytes: u64,
+    /// Bytes that may be in flight at present.
+    pub window_bytes: u64,
+    /// Age of the oldest live change that the sink has not confirmed; zero if there is none.
+    pub lag: Duration,
+    /// Nothing is marked, queued or in flight.
+    pub is_idle: bool,
+}

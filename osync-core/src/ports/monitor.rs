@@ -1,0 +1,72 @@
+//! What a host hears of while replication runs.
+
+use std::time::Duration;
+
+use crate::model::rel_path::RelPath;
+use crate::model::sink_id::SinkId;
+
+/// Something a host may want to act on. What only a developer wants to read is in the log instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Both channels to this sink work and transfer begins.
+    Registered {
+        /// The sink.
+        sink: SinkId,
+    },
+    /// The session with this sink ended; its work will be found again at the next registration.
+    Disconnected {
+        /// The sink.
+        sink: SinkId,
+        /// Why: one line.
+        reason: String,
+    },
+    /// A path could not be replicated and will be tried again.
+    Problem(Problem),
+    /// The change feed lost reports; everything at or below `scope` is compared again.
+    FeedLost {
+        /// The top of what may differ.
+        scope: RelPath,
+        /// Why: one line.
+        reason: String,
+    },
+    /// The sink holds everything that had happened at the source when it was asked.
+    InSync {
+        /// The sink.
+        sink: SinkId,
+        /// Paths that could not be replicated.
+        problems: u64,
+    },
+    /// The other end asked to end the session and both agreed.
+    Terminated {
+        /// The sink.
+        sink: SinkId,
+    },
+}
+
+/// One path that could not be replicated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The path; shown escaped.
+    pub path: RelPath,
+    /// Why: one line, escaped, as the operating system said it.
+    pub cause: String,
+    /// When it is tried again.
+    pub retry_in: Duration,
+}
+
+/// Hears events. Called from the engine's threads: return soon.
+pub trait Monitor: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: &Event);
+}
+
+impl Monitor for () {
+    fn event(&self, _: &Event) {}
+}
+
+impl<F: Fn(&Event) + Send + Sync> Monitor for F {
+    fn event(&self, event: &Event) {
+        self(event);
+    }
+}

@@ -1,0 +1,170 @@
+//! Where entries go.
+
+use crate::model::digest::Digest;
+use crate::model::fidelity::Fidelity;
+use crate::model::metadata::{Entry, Metadata};
+use crate::model::name::Name;
+use crate::model::rel_path::RelPath;
+
+/// A tree of entries that follows a source.
+///
+/// Called from several writer threads at once; two calls at a time never concern the same path, and
+/// everything about the names of one directory comes from one thread. Paths come from another machine
+/// and may name anything: an implementation touches nothing outside its root and follows no symbolic
+/// link, whatever it finds in the tree.
+///
+/// Every change is atomic: a reader of the tree sees what was there before or what is there after. An
+/// operation that adds or removes a name may leave any times on the directory; the caller sets them
+/// afterwards with [`Sink::set_metadata`].
+///
+/// `osync_core::testing::conformance::sink` has the tests an implementation must pass.
+pub trait Sink: Send + Sync {
+    /// Which metadata this sink can hold.
+    fn fidelity(&self) -> Fidelity;
+
+    /// What lies at `path`, not following a symbolic link; `None` if nothing does.
+    ///
+    /// # Errors
+    /// [`SinkError`] if that cannot be told.
+    fn metadata(&self, path: &RelPath) -> Result<Option<Metadata>, SinkError>;
+
+    /// The entries of `directory` with names above `after` (from the first, if `None`) up to and including
+    /// `until` (to the last, if `None`), in ascending bytewise order; `None` if there is no such directory.
+    ///
+    /// Entries a source cannot have (sockets, devices) are listed as [`Kind::Fifo`] of mode 0, so that they
+    /// never compare equal. What the sink keeps for itself is left out.
+    ///
+    /// # Errors
+    /// [`SinkError`] if the listing would not be complete.
+    ///
+    /// [`Kind::Fifo`]: crate::model::metadata::Kind::Fifo
+    fn list(
+        &self,
+        directory: &RelPath,
+        after: Option<&Name>,
+        until: Option<&Name>,
+    ) -> Result<Option<Vec<Entry>>, SinkError>;
+
+    /// Makes `path` a regular file with this content and metadata, in place of whatever lies there.
+    ///
+    /// `metadata.kind` is a file of `content.len()` bytes. Missing directories above it are made.
+    ///
+    /// # Errors
+    /// [`SinkError`]; what lay there is untouched.
+    fn write_file(
+        &self,
+        path: &RelPath,
+        metadata: &Metadata,
+        content: &[u8],
+    ) -> Result<(), SinkError>;
+
+    /// Begins a version of the regular file `path` that arrives in pieces, `size_bytes` long as far as known.
+    ///
+    /// # Errors
+    /// [`SinkError`]; nothing is visible.
+    fn stage(&self, path: &RelPath, size_bytes: u64) -> Result<Box<dyn StagedFile>, SinkError>;
+
+    /// Makes `path` a directory, in place of anything else that lies there; returns whether it was made.
+    ///
+    /// A directory that exists stays as it is. Missing directories above it are made. The root may be given.
+    ///
+    /// # Errors
+    /// [`SinkError`]; what lay there is untouched.
+    fn make_directory(&self, path: &RelPath) -> Result<bool, SinkError>;
+
+    /// Makes `path` a symbolic link or a named pipe, as `metadata` says, in place of whatever lies there.
+    ///
+    /// Missing directories above it are made.
+    ///
+    /// # Errors
+    /// [`SinkError`]; what lay there is untouched.
+    fn make_special(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError>;
+
+    /// Gives what lies at `path` these times, permissions and owners, as far as the fidelity goes.
+    ///
+    /// # Errors
+    /// [`SinkError::Stale`] if nothing of that kind, size or target lies there; nothing is changed.
+    fn set_metadata(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError>;
+
+    /// Removes `path` and everything below it; returns whether anything lay there. Never the root.
+    ///
+    /// # Errors
+    /// [`SinkError`] if it is still there.
+    fn remove(&self, path: &RelPath) -> Result<bool, SinkError>;
+
+    /// Moves `from` to `to` in one operation, with everything below it, in place of a file or an empty
+    /// directory that lies there. The directory above `to` exists.
+    ///
+    /// # Errors
+    /// [`SinkError`] if nothing lies at `from`, or `to` cannot be replaced; nothing is changed.
+    fn rename(&self, from: &RelPath, to: &RelPath) -> Result<(), SinkError>;
+
+    /// Ends work done behind the calls (removing what was moved aside), so that nothing temporary is left.
+    ///
+    /// Called when replication has caught up and at the end; may take long.
+    fn tidy(&self) {}
+}
+
+/// One version of one file on its way into a [`Sink`].
+///
+/// Called from one thread: [`StagedFile::append`] any number of times, then [`StagedFile::commit`];
+/// dropping it abandons the version.
+pub trait StagedFile: Send {
+    /// Appends `chunk`: in file order, without gaps.
+    ///
+    /// # Errors
+    /// Any error abandons this version; nothing of it becomes visible.
+    fn append(&mut self, chunk: &[u8]) -> Result<(), SinkError>;
+
+    /// Makes the version visible in place of whatever lay at its path, with this metadata.
+    ///
+    /// # Errors
+    /// [`SinkError`]; what lay there is untouched.
+    fn commit(self: Box<Self>, metadata: &Metadata) -> Result<(), SinkError>;
+}
+
+/// Why a sink could not hold something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// The operating system refused.
+    #[error("cannot {verb} {path}")]
+    Io {
+        /// What was tried: `create`, `write`, `rename`.
+        verb: &'static str,
+        /// On which entry.
+        path: RelPath,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// What lies there is not what the call takes for granted; the source looks again.
+    #[error("{path} is not what it was thought to be")]
+    Stale {
+        /// The entry.
+        path: RelPath,
+    },
+    /// The content does not hash to what the source announced; the source sends it again.
+    #[error("{path} arrived damaged: expected {expected}, got {actual}")]
+    DigestMismatch {
+        /// The entry.
+        path: RelPath,
+        /// What the source announced.
+        expected: Digest,
+        /// What arrived.
+        actual: Digest,
+    },
+    /// The root is gone, unmounted or another one: nothing is written.
+    #[error("the target directory is not there: {reason}")]
+    RootLost {
+        /// What was found instead: one line.
+        reason: String,
+    },
+}
+
+impl SinkError {
+    /// Whether the source should simply look at the entry again, rather than report a problem.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Self::Stale { .. } | Self::DigestMismatch { .. })
+    }
+}

@@ -1,0 +1,3 @@
+//! For tests of this crate and of hosts: ports in memory, faults from a seed, conformance suites.
+
+pub mod conformance;
