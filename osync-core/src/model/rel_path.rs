@@ -1,5 +1,6 @@
 //! Where an entry lies inside the replicated tree.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -151,6 +152,12 @@ impl RelPath {
             return Err(RelPathError::Length { bytes: bytes.len() });
         }
         Ok(Some(Self(Arc::from(bytes))))
+    }
+}
+
+impl Borrow<[u8]> for RelPath {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -24,6 +24,20 @@ pub struct TransferReport {
     pub problems: u64,
 }
 
+impl TransferReport {
+    /// Adds the totals of `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.entries += other.entries;
+        self.files += other.files;
+        self.content_bytes += other.content_bytes;
+        self.removed += other.removed;
+        self.renamed += other.renamed;
+        self.directories_equal += other.directories_equal;
+        self.wire_bytes += other.wire_bytes;
+        self.problems += other.problems;
+    }
+}
+
 /// What is still to be done for one sink.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]

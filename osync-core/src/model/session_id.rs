@@ -26,6 +26,14 @@ impl SessionId {
         id
     }
 
+    /// The first eight bytes: tells a session's messages from those of the one before it.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "the length is in the type")]
+    pub fn tag(&self) -> u64 {
+        let (first, _) = self.0.split_first_chunk().expect("16 bytes begin with 8");
+        u64::from_le_bytes(*first)
+    }
+
     /// The id whose [`SessionId::routing_id`] is `bytes`; `None` if they are not one.
     #[must_use]
     pub fn from_routing_id(bytes: &[u8]) -> Option<Self> {

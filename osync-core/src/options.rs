@@ -1,0 +1,96 @@
+//! Every tunable, with its unit, default and range.
+
+use std::time::Duration;
+
+use crate::model::sink_id::SinkId;
+
+/// What a host may tune at a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceOptions {
+    /// Memory for the marks of one sink, in bytes: 64 KiB and up, by default 64 MiB. Over it, detail is given up.
+    pub marks_bytes_max: usize,
+    /// Threads that read the source: 1 to 64, by default 2.
+    pub readers: usize,
+    /// Sinks that may be connected at once: 1 and up, by default 64.
+    pub sinks_max: usize,
+    /// How long the backlog waits for the change feed to cover the whole tree before it begins
+    /// regardless; by default 1 s. What it saw too early is compared again later.
+    pub feed_patience: Duration,
+}
+
+impl Default for SourceOptions {
+    fn default() -> Self {
+        Self {
+            marks_bytes_max: 64 << 20,
+            readers: 2,
+            sinks_max: 64,
+            feed_patience: Duration::from_secs(1),
+        }
+    }
+}
+
+impl SourceOptions {
+    /// Sets [`SourceOptions::marks_bytes_max`].
+    #[must_use]
+    pub fn with_marks_bytes_max(mut self, bytes: usize) -> Self {
+        self.marks_bytes_max = bytes.max(64 << 10);
+        self
+    }
+
+    /// Sets [`SourceOptions::readers`].
+    #[must_use]
+    pub fn with_readers(mut self, readers: usize) -> Self {
+        self.readers = readers.clamp(1, 64);
+        self
+    }
+
+    /// Sets [`SourceOptions::sinks_max`].
+    #[must_use]
+    pub fn with_sinks_max(mut self, sinks: usize) -> Self {
+        self.sinks_max = sinks.max(1);
+        self
+    }
+
+    /// Sets [`SourceOptions::feed_patience`].
+    #[must_use]
+    pub fn with_feed_patience(mut self, patience: Duration) -> Self {
+        self.feed_patience = patience;
+        self
+    }
+}
+
+/// What a host may tune at a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SinkOptions {
+    /// The name the sink keeps across reconnects; by default `sink`.
+    pub name: SinkId,
+    /// Threads that write: 1 to 64, by default 2. One directory stays on one of them.
+    pub writers: usize,
+}
+
+impl Default for SinkOptions {
+    fn default() -> Self {
+        Self {
+            name: SinkId::new("sink").expect("four letters"),
+            writers: 2,
+        }
+    }
+}
+
+impl SinkOptions {
+    /// Sets [`SinkOptions::name`].
+    #[must_use]
+    pub fn with_name(mut self, name: SinkId) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// Sets [`SinkOptions::writers`].
+    #[must_use]
+    pub fn with_writers(mut self, writers: usize) -> Self {
+        self.writers = writers.clamp(1, 64);
+        self
+    }
+}

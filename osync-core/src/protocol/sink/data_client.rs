@@ -1,0 +1,211 @@
+//! `DataClient`: the data channel, seen from the sink.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use crate::model::fidelity::Fidelity;
+use crate::model::rel_path::RelPath;
+use crate::model::work_id::WorkId;
+use crate::protocol::sequence::{Arrived, Inbound, Outbound};
+use crate::protocol::sink::task::{Action, Task, Ticket};
+use crate::queue::window::WINDOW_MESSAGES_MAX;
+use crate::wire::message::Message;
+
+/// Credit is granted after so many bytes, or when nothing is left to do.
+const CREDIT_BYTES: u64 = 32 * 1024;
+/// Files that may arrive in chunks at once.
+const LARGES_MAX: usize = 64;
+
+/// Messages that may wait to be carried out: twice what a source's window allows.
+const UNFINISHED_MAX: u64 = 2 * WINDOW_MESSAGES_MAX;
+
+/// Checks the order of what arrives, routes it, and grants credit for what has been consumed.
+#[derive(Debug)]
+pub struct DataClient {
+    epoch: u64,
+    fidelity: Fidelity,
+    inbound: Inbound,
+    outbound: Outbound,
+    consumed_bytes: u64,
+    granted_bytes: u64,
+    unfinished: u64,
+    larges: HashMap<WorkId, RelPath>,
+}
+
+impl DataClient {
+    /// The data channel of session number `epoch`, which keeps `fidelity`.
+    #[must_use]
+    pub fn new(epoch: u64, fidelity: Fidelity) -> Self {
+        Self {
+            epoch,
+            fidelity,
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+            consumed_bytes: 0,
+            granted_bytes: 0,
+            unfinished: 0,
+            larges: HashMap::new(),
+        }
+    }
+
+    /// The task that a numbered message asks for; `None` if it has been here before.
+    ///
+    /// # Errors
+    /// One line, if messages are missing or this one does not belong here.
+    pub fn on_message(
+        &mut self,
+        sequence: u64,
+        bytes: u64,
+        message: Message,
+        payload: Bytes,
+    ) -> Result<Option<Task>, &'static str> {
+        match self.inbound.arrived(sequence) {
+            Arrived::InOrder => {}
+            Arrived::Repeated => return Ok(None),
+            Arrived::AfterGap => return Err("messages are missing"),
+        }
+        let fidelity = self.fidelity;
+        let (directory, action) = match message {
+            Message::Put {
+                work,
+                directory,
+                own,
+                items_bytes,
+            } => (
+                directory,
+                Action::Put {
+                    work,
+                    own,
+                    payload,
+                    items_bytes,
+                },
+            ),
+            Message::Open {
+                work,
+                path,
+                size_bytes,
+            } => {
+                let directory = path.parent().ok_or("the root is no file")?;
+                if self.larges.len() >= LARGES_MAX {
+                    return Err("too many files at once");
+                }
+                self.larges.insert(work, directory.clone());
+                (
+                    directory,
+                    Action::Open {
+                        work,
+                        path,
+                        size_bytes,
+                    },
+                )
+            }
+            Message::Chunk { work, offset_bytes } => {
+                let directory = self.larges.get(&work).ok_or("a chunk of no file")?;
+                (
+                    directory.clone(),
+                    Action::Chunk {
+                        work,
+                        offset_bytes,
+                        payload,
+                    },
+                )
+            }
+            Message::Close {
+                work,
+                metadata,
+                own,
+                digest,
+            } => {
+                let directory = self.larges.remove(&work).ok_or("the end of no file")?;
+                (
+                    directory,
+                    Action::Close {
+                        work,
+                        metadata,
+                        own,
+                        digest,
+                    },
+                )
+            }
+            Message::Abort { work } => {
+                let directory = self.larges.remove(&work).ok_or("the end of no file")?;
+                (directory, Action::Abort { work })
+            }
+            Message::Compare {
+                work,
+                range,
+                digest,
+            } => (
+                range.directory.clone(),
+                Action::Compare {
+                    work,
+                    range,
+                    digest,
+                    fidelity,
+                },
+            ),
+            Message::Listing { work, range, own } => (
+                range.directory.clone(),
+                Action::Listing {
+                    work,
+                    range,
+                    own,
+                    payload,
+                    fidelity,
+                },
+            ),
+            Message::Rename {
+                work,
+                from,
+                to,
+                metadata,
+            } => {
+                let directory = to.parent().ok_or("the root cannot be moved")?;
+                if from.is_root() || from.is_within(&to) || to.is_within(&from) {
+                    return Err("a rename into itself");
+                }
+                (
+                    directory,
+                    Action::Rename {
+                        work,
+                        from,
+                        to,
+                        metadata,
+                    },
+                )
+            }
+            Message::Heartbeat => (RelPath::root(), Action::Nothing),
+            _ => return Err("a message that does not belong on the data channel"),
+        };
+        if self.unfinished >= UNFINISHED_MAX {
+            return Err("more than was asked for");
+        }
+        self.unfinished += 1;
+        let ticket = Ticket {
+            epoch: self.epoch,
+            sequence,
+            bytes,
+        };
+        Ok(Some(Task {
+            directory,
+            ticket,
+            action,
+        }))
+    }
+
+    /// Counts a task as consumed; returns the number and the grant to send, if one is due.
+    pub fn on_finished(&mut self, ticket: Ticket) -> Option<(u64, Message)> {
+        self.unfinished -= 1;
+        self.consumed_bytes += ticket.bytes;
+        if self.consumed_bytes - self.granted_bytes < CREDIT_BYTES && self.unfinished > 0 {
+            return None;
+        }
+        self.granted_bytes = self.consumed_bytes;
+        let grant = Message::Credit {
+            consumed_bytes: self.consumed_bytes,
+            newest: ticket.sequence,
+        };
+        Some((self.outbound.take(), grant))
+    }
+}

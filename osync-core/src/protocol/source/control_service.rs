@@ -1,0 +1,548 @@
+//! `SourceControlService`: the machine of a source.
+//!
+//! Owns the table of sinks. Frames, changes, job results and the time go in; [`Output`]s come out.
+//! A sink that breaks the protocol, falls silent or cannot be reached loses its session and nothing
+//! else happens: it says hello again, and its work is found again by comparison.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::model::change::Change;
+use crate::model::connection::Channel;
+use crate::model::fidelity::Fidelity;
+use crate::model::frame::Frame;
+use crate::model::rel_path::RelPath;
+use crate::model::report::{QueueReport, TransferReport};
+use crate::model::session_id::SessionId;
+use crate::model::sink_id::SinkId;
+use crate::model::work_id::WorkId;
+use crate::options::SourceOptions;
+use crate::ports::monitor::Event;
+use crate::ports::transport::PeerId;
+use crate::protocol::SILENCE_MAX;
+use crate::protocol::sequence::Arrived;
+use crate::protocol::source::job::Done;
+use crate::protocol::source::peer::{
+    Initialisation, SinkPeer, Termination, Transferring, outside_order,
+};
+use crate::protocol::source::transfer::Output;
+use crate::wire::decode;
+use crate::wire::message::{Message, Refusal};
+
+/// A sink in any phase.
+#[derive(Debug)]
+enum AnySinkPeer {
+    Initialisation(SinkPeer<Initialisation>),
+    Transfer(Box<SinkPeer<Transferring>>),
+    Termination(Box<SinkPeer<Termination>>),
+}
+
+/// The machine of a source.
+#[derive(Debug)]
+pub struct SourceControlService<R> {
+    options: SourceOptions,
+    fidelity: Fidelity,
+    random_session: R,
+    peers: BTreeMap<SessionId, AnySinkPeer>,
+    started_at: Instant,
+    is_feed_ready: bool,
+    /// Sessions that wait for the feed before their backlog begins.
+    waiting: Vec<SessionId>,
+    last_cookie: u64,
+    is_fence_early: bool,
+    is_ending: bool,
+}
+
+impl<R: FnMut() -> SessionId> SourceControlService<R> {
+    /// A source that can tell `fidelity`; `random_session` makes ids nobody can guess.
+    #[must_use]
+    pub fn new(
+        options: SourceOptions,
+        fidelity: Fidelity,
+        random_session: R,
+        now: Instant,
+    ) -> Self {
+        Self {
+            options,
+            fidelity,
+            random_session,
+            peers: BTreeMap::new(),
+            started_at: now,
+            is_feed_ready: false,
+            waiting: Vec::new(),
+            last_cookie: 0,
+            is_fence_early: false,
+            is_ending: false,
+        }
+    }
+
+    /// Takes a frame from `peer`.
+    pub fn on_frame(
+        &mut self,
+        channel: Channel,
+        peer: &PeerId,
+        frame: &Frame,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        let envelope = match decode::envelope(frame) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                log::warn!("a frame on the {channel:?} channel was refused: {error}");
+                if let decode::DecodeError::Version { .. } = error {
+                    // Any message of ours tells the peer our version.
+                    out.push(outside_order(0, peer, refused(Refusal::NoSuchSession)));
+                }
+                return;
+            }
+        };
+        if let Message::Hello { sink, fidelity } = envelope.message {
+            if channel == Channel::Control {
+                self.on_hello(peer, sink, fidelity, now, out);
+            }
+            return;
+        }
+        let Some(session) = self.session_of(channel, peer, envelope.session) else {
+            if channel == Channel::Control {
+                out.push(outside_order(
+                    envelope.session,
+                    peer,
+                    refused(Refusal::NoSuchSession),
+                ));
+            }
+            return;
+        };
+        match self.peers.get_mut(&session) {
+            Some(AnySinkPeer::Initialisation(peer)) => {
+                if channel == Channel::Control && peer.on_message(&envelope.message, now, out) {
+                    self.begin_transfer(session, now, out);
+                }
+            }
+            Some(AnySinkPeer::Transfer(peer)) => {
+                peer.heard_at = now;
+                // Said again because the acknowledgement is still on its way: the handshake is over.
+                if envelope.sequence == 0 {
+                    return;
+                }
+                if envelope.message == Message::TerminationRequest {
+                    out.push(outside_order(
+                        session.tag(),
+                        &peer.control,
+                        Message::TerminationAcknowledgement,
+                    ));
+                    out.push(Output::Event(Event::Terminated {
+                        sink: peer.id.clone(),
+                    }));
+                    self.peers.remove(&session);
+                    return;
+                }
+                if let Err(reason) = deliver(
+                    &mut peer.phase,
+                    channel,
+                    envelope.sequence,
+                    envelope.message,
+                    now,
+                    out,
+                ) {
+                    self.drop_peer(session, &reason, out);
+                }
+                self.ask_fence(out);
+            }
+            Some(AnySinkPeer::Termination(peer)) => {
+                peer.heard_at = now;
+                match envelope.message {
+                    Message::TerminationAcknowledgement | Message::TerminationRequest => {
+                        out.push(Output::Event(Event::Terminated {
+                            sink: peer.id.clone(),
+                        }));
+                        self.peers.remove(&session);
+                    }
+                    message => {
+                        let sequence = envelope.sequence;
+                        // What goes wrong while ending is no reason to do anything but end.
+                        if deliver(peer.transferring(), channel, sequence, message, now, out)
+                            .is_err()
+                        {
+                            self.peers.remove(&session);
+                        } else {
+                            peer.on_tick(now, out);
+                        }
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// A frame to `peer` could not be delivered: whoever it belongs to has gone.
+    pub fn on_unreachable(&mut self, channel: Channel, peer: &PeerId, out: &mut Vec<Output>) {
+        let gone = self.peers.iter().find_map(|(session, any)| {
+            let is_it = match channel {
+                Channel::Control => any.control() == peer,
+                Channel::Data => session.routing_id() == peer.as_bytes(),
+            };
+            // Before the data channel is proven it may just not be connected yet.
+            let may_be_early =
+                channel == Channel::Data && matches!(any, AnySinkPeer::Initialisation(_));
+            (is_it && !may_be_early).then_some(*session)
+        });
+        if let Some(session) = gone {
+            self.drop_peer(session, "the connection is gone", out);
+        }
+    }
+
+    /// Takes a change hint.
+    pub fn on_change(&mut self, change: &Change, now: Instant, out: &mut Vec<Output>) {
+        match change {
+            Change::Ready => self.on_feed_ready(now, out),
+            // Before everything is watched a fence says little; being ready says it all.
+            Change::Fence { .. } if !self.is_feed_ready => self.is_fence_early = true,
+            Change::Fence { cookie } if *cookie == self.last_cookie => self.pass_fence(now, out),
+            Change::Lost { scope, reason } | Change::Unwatched { scope, reason } => {
+                log::warn!("changes in {scope} may have been missed and are looked for: {reason}");
+                let (scope, reason) = (scope.clone(), reason.clone());
+                out.push(Output::Event(Event::FeedLost { scope, reason }));
+            }
+            Change::Fence { .. }
+            | Change::Entry { .. }
+            | Change::Subtree { .. }
+            | Change::Renamed { .. }
+            | Change::Failed { .. } => {}
+        }
+        for any in self.peers.values_mut() {
+            if let AnySinkPeer::Transfer(peer) = any {
+                peer.phase.transfer.on_change(change, now);
+            }
+        }
+    }
+
+    /// Begins what changes and the time have made possible. Call after a burst of [`SourceControlService::on_change`].
+    pub fn on_tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if !self.waiting.is_empty()
+            && now.saturating_duration_since(self.started_at) >= self.options.feed_patience
+        {
+            for session in std::mem::take(&mut self.waiting) {
+                self.begin_backlog(session, now, out);
+            }
+        }
+        let mut lost = Vec::new();
+        for (session, any) in &mut self.peers {
+            match any {
+                AnySinkPeer::Initialisation(peer) => {
+                    peer.on_tick(now, out);
+                    if peer.is_expired(now) {
+                        lost.push((*session, "the handshake took too long"));
+                    }
+                }
+                AnySinkPeer::Transfer(peer) => {
+                    peer.phase.transfer.on_tick(now, out);
+                    if now.saturating_duration_since(peer.heard_at) > SILENCE_MAX {
+                        lost.push((*session, "nothing was heard of it for too long"));
+                    }
+                }
+                AnySinkPeer::Termination(peer) => {
+                    peer.on_tick(now, out);
+                    if now >= peer.until() {
+                        lost.push((*session, "it did not agree to the end in time"));
+                    }
+                }
+            }
+        }
+        for (session, reason) in lost {
+            self.drop_peer(session, reason, out);
+        }
+    }
+
+    /// Takes the result of a job.
+    pub fn on_done(
+        &mut self,
+        session: u64,
+        work: WorkId,
+        done: Done,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        for any in self
+            .peers
+            .values_mut()
+            .filter(|any| any.session().tag() == session)
+        {
+            match any {
+                AnySinkPeer::Initialisation(_) => {}
+                AnySinkPeer::Transfer(peer) => {
+                    peer.phase.transfer.on_done(work, done, now, out);
+                    return;
+                }
+                AnySinkPeer::Termination(peer) => {
+                    peer.transferring().transfer.on_done(work, done, now, out);
+                    peer.on_tick(now, out);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// When [`SourceControlService::on_tick`] should be called at the latest; `None`: never.
+    #[must_use]
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let peers = self.peers.values().map(|any| match any {
+            AnySinkPeer::Initialisation(peer) => peer.next_deadline(),
+            AnySinkPeer::Transfer(peer) => peer
+                .phase
+                .transfer
+                .next_deadline(now)
+                .min(peer.heard_at + SILENCE_MAX),
+            AnySinkPeer::Termination(peer) => peer.next_deadline(),
+        });
+        let patience =
+            (!self.waiting.is_empty()).then(|| self.started_at + self.options.feed_patience);
+        peers.chain(patience).min()
+    }
+
+    /// Ends every session by agreement; [`SourceControlService::is_ended`] tells when that is done.
+    pub fn stop(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.is_ending = true;
+        let sessions: Vec<SessionId> = self.peers.keys().copied().collect();
+        for session in sessions {
+            match self.peers.remove(&session) {
+                Some(AnySinkPeer::Transfer(peer)) => {
+                    let mut peer = Box::new(peer.close(now));
+                    peer.on_tick(now, out);
+                    self.peers.insert(session, AnySinkPeer::Termination(peer));
+                }
+                Some(ending @ AnySinkPeer::Termination(_)) => {
+                    self.peers.insert(session, ending);
+                }
+                Some(AnySinkPeer::Initialisation(_)) | None => {}
+            }
+        }
+    }
+
+    /// Whether [`SourceControlService::stop`] was called and no session is left.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.is_ending && self.peers.is_empty()
+    }
+
+    /// Where each sink in transfer stands.
+    #[must_use]
+    pub fn reports(&self, now: Instant) -> Vec<(SinkId, QueueReport, TransferReport)> {
+        let of = |any: &AnySinkPeer| match any {
+            AnySinkPeer::Transfer(peer) => {
+                let transfer = &peer.phase.transfer;
+                Some((
+                    peer.id.clone(),
+                    transfer.queue_report(now),
+                    transfer.transfer_report(),
+                ))
+            }
+            AnySinkPeer::Initialisation(_) | AnySinkPeer::Termination(_) => None,
+        };
+        self.peers.values().filter_map(of).collect()
+    }
+
+    fn on_hello(
+        &mut self,
+        peer: &PeerId,
+        sink: SinkId,
+        fidelity: Fidelity,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        if self.is_ending {
+            out.push(outside_order(0, peer, refused(Refusal::Ending)));
+            return;
+        }
+        // The same connection begins anew: whatever it had is over.
+        let same: Vec<SessionId> = self
+            .peers
+            .iter()
+            .filter(|(_, any)| any.control() == peer)
+            .map(|(session, _)| *session)
+            .collect();
+        for session in same {
+            self.drop_peer(session, "it registers anew", out);
+        }
+        let namesake = self.peers.values_mut().find(|any| *any.id() == sink);
+        if let Some(namesake) = namesake {
+            // If that one has died, the transport says so when it is spoken to, and its name is free.
+            if let AnySinkPeer::Transfer(living) = namesake {
+                living
+                    .phase
+                    .transfer
+                    .send_control(Message::Heartbeat, now, out);
+            }
+            out.push(outside_order(0, peer, refused(Refusal::NameInUse)));
+            return;
+        }
+        if self.peers.len() >= self.options.sinks_max {
+            out.push(outside_order(0, peer, refused(Refusal::TooManySinks)));
+            return;
+        }
+        let session = (self.random_session)();
+        log::info!("sink {sink} says hello");
+        let peer = SinkPeer::welcome(sink, session, peer.clone(), fidelity, now, out);
+        self.peers
+            .insert(session, AnySinkPeer::Initialisation(peer));
+    }
+
+    fn begin_transfer(&mut self, session: SessionId, now: Instant, out: &mut Vec<Output>) {
+        let Some(AnySinkPeer::Initialisation(peer)) = self.peers.remove(&session) else {
+            return;
+        };
+        let peer = peer.accept(self.fidelity, &self.options, now, out);
+        out.push(Output::Event(Event::Registered {
+            sink: peer.id.clone(),
+        }));
+        self.peers
+            .insert(session, AnySinkPeer::Transfer(Box::new(peer)));
+        let is_patience_over =
+            now.saturating_duration_since(self.started_at) >= self.options.feed_patience;
+        if self.is_feed_ready || is_patience_over {
+            self.begin_backlog(session, now, out);
+        } else {
+            self.waiting.push(session);
+        }
+    }
+
+    fn begin_backlog(&mut self, session: SessionId, now: Instant, out: &mut Vec<Output>) {
+        if let Some(AnySinkPeer::Transfer(peer)) = self.peers.get_mut(&session) {
+            let reason = String::new();
+            let everything = Change::Lost {
+                scope: RelPath::root(),
+                reason,
+            };
+            peer.phase.transfer.on_change(&everything, now);
+            peer.phase.transfer.on_tick(now, out);
+        }
+    }
+
+    fn ask_fence(&mut self, out: &mut Vec<Output>) {
+        let mut wishes = false;
+        for any in self.peers.values_mut() {
+            if let AnySinkPeer::Transfer(peer) = any {
+                wishes |= peer.phase.transfer.take_fence_wish();
+            }
+        }
+        if wishes {
+            self.last_cookie += 1;
+            out.push(Output::Fence {
+                cookie: self.last_cookie,
+            });
+        }
+    }
+
+    fn on_feed_ready(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.is_feed_ready = true;
+        self.waiting.clear();
+        // What was compared before everything was watched is compared again.
+        let sessions: Vec<SessionId> = self.peers.keys().copied().collect();
+        for session in sessions {
+            self.begin_backlog(session, now, out);
+        }
+        if std::mem::take(&mut self.is_fence_early) {
+            self.pass_fence(now, out);
+        }
+    }
+
+    fn pass_fence(&mut self, now: Instant, out: &mut Vec<Output>) {
+        for any in self.peers.values_mut() {
+            if let AnySinkPeer::Transfer(peer) = any {
+                peer.phase.transfer.on_fence(now, out);
+            }
+        }
+    }
+
+    fn drop_peer(&mut self, session: SessionId, reason: &str, out: &mut Vec<Output>) {
+        let Some(any) = self.peers.remove(&session) else {
+            return;
+        };
+        self.waiting.retain(|waiting| *waiting != session);
+        log::info!("session with {} ended: {reason}", any.id());
+        out.push(Output::ForgetAll { session: session.tag() });
+        if let AnySinkPeer::Transfer(peer) = any {
+            let refusal = refused(Refusal::NoSuchSession);
+            out.push(outside_order(session.tag(), &peer.control, refusal));
+            out.push(Output::Event(Event::Disconnected {
+                sink: peer.id,
+                reason: reason.to_owned(),
+            }));
+        }
+    }
+
+    fn session_of(&self, channel: Channel, peer: &PeerId, tag: u64) -> Option<SessionId> {
+        let session = match channel {
+            Channel::Data => SessionId::from_routing_id(peer.as_bytes())?,
+            Channel::Control => {
+                *self
+                    .peers
+                    .iter()
+                    .find(|(session, any)| session.tag() == tag && any.control() == peer)?
+                    .0
+            }
+        };
+        (session.tag() == tag && self.peers.contains_key(&session)).then_some(session)
+    }
+}
+
+impl AnySinkPeer {
+    fn id(&self) -> &SinkId {
+        match self {
+            Self::Initialisation(peer) => &peer.id,
+            Self::Transfer(peer) => &peer.id,
+            Self::Termination(peer) => &peer.id,
+        }
+    }
+
+    fn session(&self) -> SessionId {
+        match self {
+            Self::Initialisation(peer) => peer.session,
+            Self::Transfer(peer) => peer.session,
+            Self::Termination(peer) => peer.session,
+        }
+    }
+
+    fn control(&self) -> &PeerId {
+        match self {
+            Self::Initialisation(peer) => &peer.control,
+            Self::Transfer(peer) => &peer.control,
+            Self::Termination(peer) => &peer.control,
+        }
+    }
+}
+
+/// Gives a numbered message to the transfer.
+fn deliver(
+    transferring: &mut Transferring,
+    channel: Channel,
+    sequence: u64,
+    message: Message,
+    now: Instant,
+    out: &mut Vec<Output>,
+) -> Result<(), String> {
+    let inbound = match channel {
+        Channel::Control => &mut transferring.control_inbound,
+        Channel::Data => &mut transferring.data_inbound,
+    };
+    match inbound.arrived(sequence) {
+        Arrived::InOrder => transferring
+            .transfer
+            .on_message(message, now, out)
+            .map_err(|breach| breach.to_string()),
+        Arrived::Repeated => Ok(()),
+        Arrived::AfterGap => Err("messages are missing".to_owned()),
+    }
+}
+
+fn refused(refusal: Refusal) -> Message {
+    let text = match refusal {
+        Refusal::NameInUse => "a sink of this name is connected; give each sink its own name",
+        Refusal::TooManySinks => "as many sinks as allowed are connected",
+        Refusal::NoSuchSession => "the session is over; register again",
+        Refusal::Ending => "the source is ending",
+    };
+    Message::Refused {
+        refusal,
+        text: text.to_owned(),
+    }
+}

@@ -1,0 +1,76 @@
+//! `DataService`: one sink's data channel, seen from the source.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::model::frame::Frame;
+use crate::model::session_id::SessionId;
+use crate::ports::transport::PeerId;
+use crate::protocol::sequence::Outbound;
+use crate::queue::window::Window;
+use crate::wire::encode;
+use crate::wire::message::{Envelope, Message};
+
+/// Numbers what goes out to one sink and keeps it within the window.
+#[derive(Debug)]
+pub struct DataService {
+    peer: PeerId,
+    session: u64,
+    outbound: Outbound,
+    window: Window,
+    wire_bytes: u64,
+}
+
+impl DataService {
+    /// The data channel of `session`.
+    #[must_use]
+    pub fn new(session: &SessionId) -> Self {
+        Self {
+            peer: PeerId::new(&session.routing_id()),
+            session: session.tag(),
+            outbound: Outbound::default(),
+            window: Window::new(),
+            wire_bytes: 0,
+        }
+    }
+
+    /// Whom the channel leads to.
+    #[must_use]
+    pub fn peer(&self) -> &PeerId {
+        &self.peer
+    }
+
+    /// The window.
+    #[must_use]
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Takes a grant of the sink; `false` if it is impossible.
+    pub fn on_credit(&mut self, consumed_bytes: u64, newest: u64, now: Instant) -> bool {
+        self.window.on_credit(consumed_bytes, newest, now)
+    }
+
+    /// Bytes sent so far.
+    #[must_use]
+    pub fn wire_bytes(&self) -> u64 {
+        self.wire_bytes
+    }
+
+    /// The frame of `message`, numbered and counted.
+    pub fn frame(&mut self, message: Message, payload: Bytes, now: Instant) -> Frame {
+        let sequence = self.outbound.take();
+        let frame = encode::frame(
+            &Envelope {
+                session: self.session,
+                sequence,
+                message,
+            },
+            payload,
+        );
+        self.window.on_sent(sequence, frame.len_bytes() as u64, now);
+        self.wire_bytes += frame.len_bytes() as u64;
+        frame
+    }
+}

@@ -1,0 +1,160 @@
+//! What the machine asks to be read from the source, and what comes back.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::model::digest::Digest;
+use crate::model::fidelity::Fidelity;
+use crate::model::metadata::{Entry, Metadata};
+use crate::model::name::Name;
+use crate::model::need::Need;
+use crate::model::rel_path::RelPath;
+
+/// One thing to be read from the source now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
+    /// Part of the listing of a directory, with its digest.
+    List {
+        /// The directory.
+        directory: RelPath,
+        /// From the name after this one.
+        after: Option<Name>,
+        /// As many entries at the most.
+        entries_max: usize,
+        /// What the digest takes in.
+        fidelity: Fidelity,
+    },
+    /// The present state of names of one directory, with the contents of small files.
+    Look {
+        /// The directory.
+        directory: RelPath,
+        /// Its names, and what of each.
+        names: Vec<(Name, Need)>,
+        /// Files longer than this are not read.
+        inline_bytes_max: u64,
+        /// No further file is read once there are so many bytes; the names left over come back.
+        batch_bytes_max: usize,
+    },
+    /// What lies at a path.
+    Stat {
+        /// The path.
+        path: RelPath,
+    },
+    /// The next bytes of a file. The file stays open from the first such job of a piece of work to its end.
+    Read {
+        /// The file.
+        path: RelPath,
+        /// Where to read; 0 opens the file.
+        offset_bytes: u64,
+        /// As many bytes at the most.
+        chunk_bytes_max: usize,
+    },
+}
+
+/// The result of a [`Job`].
+#[derive(Debug)]
+pub enum Done {
+    /// Of [`Job::List`]; `None` if there is no such directory.
+    Listed(Result<Option<Listed>, JobError>),
+    /// Of [`Job::Look`].
+    Looked(Result<Looked, JobError>),
+    /// Of [`Job::Stat`]; `None` if nothing lies there.
+    Stat(Result<Option<Metadata>, JobError>),
+    /// Of [`Job::Read`]; `None` if there is no such file.
+    Read(Result<Option<Piece>, JobError>),
+}
+
+/// Why a job could not be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobError {
+    /// One line.
+    pub text: String,
+    /// The whole source is not there.
+    pub is_root_lost: bool,
+}
+
+/// Part of a directory's listing.
+#[derive(Debug)]
+pub struct Listed {
+    /// The directory's own metadata, where the part is the first.
+    pub own: Option<Metadata>,
+    /// Its entries.
+    pub entries: Vec<Entry>,
+    /// Whether more follow.
+    pub has_more: bool,
+    /// Listing digest of the part.
+    pub digest: Digest,
+}
+
+/// Present state of some names.
+#[derive(Debug)]
+pub struct Looked {
+    /// The directory's own metadata; `None` if it is not there.
+    pub own: Option<Metadata>,
+    /// When that was read.
+    pub own_read_at: Instant,
+    /// Contents, then the encoded items.
+    pub payload: Bytes,
+    /// How many bytes the items are.
+    pub items_bytes: u32,
+    /// What became of each name asked for, in order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What became of one name of a [`Job::Look`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is an item of the payload.
+    Placed(Placed),
+    /// It is a file too large to be read here.
+    Large,
+    /// There was no room for it.
+    Left,
+    /// It changed while it was read.
+    Unsteady,
+    /// It is not the directory it was thought to be: look again without that thought.
+    Changed,
+    /// It could not be read: one line says why.
+    Failed(String),
+}
+
+/// What kind of item a name became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// It is to be removed.
+    Absent,
+    /// It is a directory.
+    Directory,
+    /// It is anything else, with so many bytes of content.
+    Other {
+        /// Bytes of content in the payload.
+        content_bytes: u64,
+    },
+}
+
+/// Some bytes of a large file.
+#[derive(Debug)]
+pub struct Piece {
+    /// How long the file is by now.
+    pub size_bytes: u64,
+    /// The bytes; empty only if the file is.
+    pub chunk: Bytes,
+    /// Present once the file has been read to its end.
+    pub end: Option<FileEnd>,
+}
+
+/// What is known once a large file has been read.
+#[derive(Debug)]
+pub struct FileEnd {
+    /// Its metadata; the size is that of all bytes read.
+    pub metadata: Metadata,
+    /// Whether it held still from the first byte to the last.
+    pub is_steady: bool,
+    /// Digest of all bytes read.
+    pub digest: Digest,
+    /// Metadata of the directory it lies in; `None` if that is not there.
+    pub own: Option<Metadata>,
+    /// When that was read.
+    pub own_read_at: Instant,
+}

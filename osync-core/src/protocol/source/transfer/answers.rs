@@ -1,0 +1,302 @@
+//! What the sink says: confirmed, or marks again.
+
+use std::time::Instant;
+
+use crate::model::name::Name;
+use crate::model::need::Need;
+use crate::model::work_id::WorkId;
+use crate::protocol::source::transfer::results::UNSTEADY_WAIT;
+use crate::protocol::source::transfer::{Breach, Output, Transfer};
+use crate::protocol::source::work::{Page, What};
+use crate::queue::agenda::{Parcel, Visit};
+use crate::queue::mark::{Extent, Lane, Urgency};
+use crate::wire::encode;
+use crate::wire::message::{Answer, Failure, Message, Range};
+
+impl Transfer {
+    pub(super) fn on_answer(
+        &mut self,
+        id: WorkId,
+        answer: Answer,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Breach> {
+        let work = self
+            .flight
+            .works
+            .get_mut(&id)
+            .ok_or(Breach("an answer to nothing"))?;
+        let lane = work.lane;
+        let What::Page {
+            visit,
+            page: Some(page),
+        } = &mut work.what
+        else {
+            return Err(Breach("an answer to what was no question"));
+        };
+        match answer {
+            Answer::Equal => {
+                self.report.directories_equal += 1;
+                let (visit, page) = self.end_page(id, now, out)?;
+                self.visit_below(lane, &visit, &page);
+            }
+            Answer::Differs => {
+                let range = Range {
+                    directory: visit.directory.clone(),
+                    after: visit.after.clone(),
+                    until: page.until.clone(),
+                };
+                let own = page.own.clone();
+                let payload = encode::entries(&page.entries);
+                self.send_data(
+                    Message::Listing {
+                        work: id,
+                        range,
+                        own,
+                    },
+                    payload,
+                    now,
+                    out,
+                );
+            }
+            Answer::Missing => {
+                let (visit, page) = self.end_page(id, now, out)?;
+                let extent = Extent::Entry(Need::Content);
+                if !visit.directory.is_root() {
+                    self.mark(
+                        lane,
+                        &visit.directory,
+                        extent,
+                        Urgency::Now,
+                        visit.born,
+                        now,
+                    );
+                }
+                self.push_page(lane, &visit, &page);
+            }
+            Answer::Entries {
+                own,
+                wanted,
+                extra,
+                is_last,
+            } => {
+                let parcel = parcel_of(visit, page, own, wanted, extra)?;
+                let agenda = match lane {
+                    Lane::Live => &mut self.live,
+                    Lane::Backlog => &mut self.backlog,
+                };
+                agenda.parcels.extend(parcel);
+                if is_last {
+                    let (visit, page) = self.end_page(id, now, out)?;
+                    self.visit_below(lane, &visit, &page);
+                }
+            }
+            Answer::Failed { text } => {
+                let (visit, _) = self.end_page(id, now, out)?;
+                let extent = if visit.is_deep {
+                    Extent::Subtree
+                } else {
+                    Extent::Directory
+                };
+                let (retry_in, _) = self.problems.add(&visit.directory);
+                let urgency = Urgency::At(now + retry_in);
+                self.mark(lane, &visit.directory, extent, urgency, visit.born, now);
+                self.problem(&visit.directory, &text, now, out);
+            }
+        }
+        Ok(())
+    }
+
+    fn end_page(
+        &mut self,
+        id: WorkId,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) -> Result<(Visit, Page), Breach> {
+        let taken = match self.flight.works.get_mut(&id).map(|work| &mut work.what) {
+            Some(What::Page { visit, page }) => page.take().map(|page| (visit.clone(), page)),
+            Some(What::Names { .. } | What::Large { .. } | What::Rename { .. }) | None => None,
+        };
+        self.end(id, now, out);
+        taken.ok_or(Breach("an answer to what was no question"))
+    }
+
+    /// Queues the directories of a page; those the sink lacks are sent without comparing.
+    fn visit_below(&mut self, lane: Lane, visit: &Visit, page: &Page) {
+        if visit.after.is_none() && !visit.directory.is_root() {
+            self.problems.solved(&visit.directory);
+        }
+        let agenda = self.agenda(lane);
+        for (index, entry) in page.entries.iter().enumerate().rev() {
+            let is_push = page.pushed.contains(&index);
+            if entry.metadata.kind.is_directory() && (visit.is_deep || is_push) {
+                let directory = crate::queue::mark_set::entry_path(&visit.directory, &entry.name);
+                let born = visit.born;
+                agenda.visits.push(Visit {
+                    directory,
+                    after: None,
+                    is_deep: true,
+                    is_push,
+                    born,
+                });
+            }
+        }
+    }
+
+    pub(super) fn on_applied(
+        &mut self,
+        id: WorkId,
+        failures: &[Failure],
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Breach> {
+        let work = self
+            .flight
+            .works
+            .get(&id)
+            .ok_or(Breach("a confirmation of nothing"))?;
+        if work.is_reading && !matches!(work.what, What::Large { .. }) {
+            return Err(Breach("a confirmation of what was not sent"));
+        }
+        match &work.what {
+            What::Page { .. } => return Err(Breach("a confirmation of a question")),
+            What::Rename { from, .. } => {
+                if let Some(failure) = failures.first() {
+                    log::debug!("rename of {from} left to comparison: {}", failure.text);
+                } else {
+                    self.report.renamed += 1;
+                }
+                self.end(id, now, out);
+            }
+            What::Names {
+                directory,
+                names,
+                sent,
+            } => {
+                let (directory, names, sent) = (directory.clone(), names.clone(), *sent);
+                if failures
+                    .iter()
+                    .filter_map(|failure| failure.item)
+                    .any(|item| item as usize >= names.len())
+                {
+                    return Err(Breach("a failure of an item that was not sent"));
+                }
+                let lane = work.lane;
+                self.end(id, now, out);
+                self.confirm_names(lane, &directory, &names, failures, now, out);
+                self.report.entries += names.len() as u64;
+                self.report.files += sent.files;
+                self.report.content_bytes += sent.content_bytes;
+                self.report.removed += sent.removed;
+            }
+            What::Large {
+                directory,
+                name,
+                is_aborted,
+                offset_bytes,
+                is_over,
+                ..
+            } => {
+                let (directory, name) = (directory.clone(), name.clone());
+                let (lane, offset_bytes) = (work.lane, *offset_bytes);
+                let (is_over, is_aborted) = (*is_over, *is_aborted);
+                if is_aborted {
+                    self.end(id, now, out);
+                    return Ok(());
+                }
+                if failures.is_empty() && !is_over {
+                    return Err(Breach("a confirmation of a file that is not complete"));
+                }
+                self.end(id, now, out);
+                let names = [(name, Need::Content)];
+                self.confirm_names(lane, &directory, &names, failures, now, out);
+                if failures.is_empty() {
+                    self.report.entries += 1;
+                    self.report.files += 1;
+                    self.report.content_bytes += offset_bytes;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks what failed again, now or later; the rest is done.
+    fn confirm_names(
+        &mut self,
+        lane: Lane,
+        directory: &crate::model::rel_path::RelPath,
+        names: &[(Name, Need)],
+        failures: &[Failure],
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        if failures.is_empty() {
+            for (name, _) in names {
+                self.solved(directory, name);
+            }
+            return;
+        }
+        for failure in failures {
+            let item = failure.item.and_then(|item| names.get(item as usize));
+            // A large file and a directory's own metadata have no item.
+            let item = item.or(if names.len() == 1 {
+                names.first()
+            } else {
+                None
+            });
+            let path = match item {
+                Some((name, _)) => crate::queue::mark_set::entry_path(directory, name),
+                None => directory.clone(),
+            };
+            if failure.is_stale {
+                log::debug!("{path} to be looked at again: {}", failure.text);
+                let urgency = Urgency::At(now + UNSTEADY_WAIT);
+                self.mark(lane, &path, Extent::Entry(Need::Content), urgency, now, now);
+            } else {
+                self.problem(&path, &failure.text, now, out);
+            }
+        }
+    }
+}
+
+/// What of a page is to be sent, as the sink sees it.
+fn parcel_of(
+    visit: &Visit,
+    page: &mut Page,
+    own: bool,
+    wanted: Vec<(u32, Need)>,
+    extra: Vec<Name>,
+) -> Result<Option<Parcel>, Breach> {
+    if !own && wanted.is_empty() && extra.is_empty() {
+        return Ok(None);
+    }
+    let mut names = std::collections::VecDeque::with_capacity(wanted.len() + extra.len());
+    for (index, need) in wanted {
+        let entry = page
+            .entries
+            .get(index as usize)
+            .ok_or(Breach("an entry that was not listed"))?;
+        let kind = &entry.metadata.kind;
+        if kind.is_directory() {
+            page.pushed.insert(index as usize);
+        }
+        // What the sink says of the kind is not believed.
+        let need = match (kind.is_directory(), need) {
+            (true, _) => Need::Directory,
+            (false, Need::Directory) => Need::Content,
+            (false, need) => need,
+        };
+        let content_bytes = if need == Need::Content {
+            kind.size_bytes()
+        } else {
+            0
+        };
+        names.push_back((entry.name.clone(), need, content_bytes));
+    }
+    names.extend(extra.into_iter().map(|name| (name, Need::Content, 0)));
+    Ok(Some(Parcel {
+        directory: visit.directory.clone(),
+        names,
+        born: visit.born,
+    }))
+}

@@ -1,0 +1,177 @@
+//! Change hints become marks.
+
+use std::time::{Duration, Instant};
+
+use crate::model::change::{Change, Touch};
+use crate::model::need::Need;
+use crate::model::rel_path::RelPath;
+use crate::protocol::source::transfer::{Output, Transfer};
+use crate::protocol::source::work::What;
+use crate::queue::mark::{Extent, Lane, Urgency};
+
+/// How long a rename waits for other work on its two paths before it is left to the marks.
+pub(super) const RENAME_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A rename at the source that might be done as one at the sink.
+///
+/// It is a hint beside the marks that cover both paths: if it is dropped or fails, they do the work.
+#[derive(Debug)]
+pub(super) struct RenameHint {
+    pub(super) from: RelPath,
+    pub(super) to: RelPath,
+    pub(super) born: Instant,
+}
+
+impl Transfer {
+    /// Takes one hint of the change feed.
+    pub fn on_change(&mut self, change: &Change, now: Instant) {
+        match change {
+            Change::Entry { path, touch } => self.on_entry(path, *touch, now),
+            Change::Subtree { path } => {
+                self.mark(Lane::Live, path, Extent::Subtree, Urgency::Now, now, now);
+            }
+            Change::Renamed {
+                from,
+                to,
+                is_directory,
+            } => {
+                self.on_renamed(from, to, *is_directory, now);
+            }
+            Change::Lost { scope, .. } | Change::Unwatched { scope, .. } => {
+                self.mark(
+                    Lane::Backlog,
+                    scope,
+                    Extent::Subtree,
+                    Urgency::Now,
+                    now,
+                    now,
+                );
+            }
+            Change::Ready | Change::Fence { .. } | Change::Failed { .. } => {}
+        }
+    }
+
+    fn on_entry(&mut self, path: &RelPath, touch: Touch, now: Instant) {
+        let need = if touch == Touch::Metadata {
+            Need::Metadata
+        } else {
+            Need::Content
+        };
+        let allowed_at = self.pace.allowed_at(path, now);
+        let urgency = match touch {
+            _ if allowed_at > now => Urgency::At(allowed_at),
+            Touch::Writing => Urgency::WhenQuiet,
+            Touch::Settled | Touch::Metadata => Urgency::Now,
+        };
+        self.mark(Lane::Live, path, Extent::Entry(need), urgency, now, now);
+    }
+
+    fn on_renamed(&mut self, from: &RelPath, to: &RelPath, is_directory: bool, now: Instant) {
+        if from.is_root() || to.is_root() || from.is_within(to) || to.is_within(from) {
+            self.mark(
+                Lane::Live,
+                &RelPath::root(),
+                Extent::Subtree,
+                Urgency::Now,
+                now,
+                now,
+            );
+            return;
+        }
+        let in_flight = self.flight.claims.names_within(from);
+        let is_pending = self.live.marks.covers(from) || !in_flight.is_empty();
+        if is_directory {
+            // What was under way below the old place is looked at again below the new one.
+            for path in in_flight {
+                if let Ok(Some(moved)) = path.rebased(from, to) {
+                    let extent = Extent::Entry(Need::Content);
+                    self.mark(Lane::Live, &moved, extent, Urgency::Now, now, now);
+                }
+            }
+            self.live.withdraw(from, now);
+            self.backlog.withdraw(from, now);
+            self.live.marks.rebase(from, to, now);
+            self.backlog.marks.rebase(from, to, now);
+            self.mark(Lane::Live, to, Extent::Subtree, Urgency::Now, now, now);
+        } else {
+            // A name whose content the sink may not have yet must not carry it to the new name.
+            let need = if is_pending {
+                Need::Content
+            } else {
+                Need::Metadata
+            };
+            self.mark(Lane::Live, to, Extent::Entry(need), Urgency::Now, now, now);
+        }
+        self.mark(
+            Lane::Live,
+            from,
+            Extent::Entry(Need::Content),
+            Urgency::Now,
+            now,
+            now,
+        );
+        if is_directory || !is_pending {
+            self.renames.push_back(RenameHint {
+                from: from.clone(),
+                to: to.clone(),
+                born: now,
+            });
+        }
+    }
+
+    /// Begins the rename that has waited longest, if nothing in flight touches its paths.
+    pub(super) fn start_rename(&mut self, now: Instant, out: &mut Vec<Output>) -> bool {
+        while let Some(hint) = self.renames.front() {
+            if now.saturating_duration_since(hint.born) > RENAME_PATIENCE {
+                self.renames.pop_front();
+                continue;
+            }
+            let (from, to) = (hint.from.clone(), hint.to.clone());
+            if let Some(id) = [&from, &to]
+                .into_iter()
+                .find_map(|path| self.conflict(path))
+            {
+                self.abort_large(id, now, out);
+                return false;
+            }
+            let born = hint.born;
+            self.renames.pop_front();
+            let id = self.begin(
+                Lane::Live,
+                born,
+                What::Rename {
+                    from: from.clone(),
+                    to: to.clone(),
+                },
+            );
+            for path in [&from, &to] {
+                if let Some((directory, name)) = path.split() {
+                    self.flight.claims.begin(id, &directory);
+                    self.flight.claims.claim(
+                        id,
+                        &directory,
+                        &name,
+                        crate::queue::claims::Claim::Exclusive,
+                    );
+                }
+            }
+            self.read(
+                id,
+                crate::protocol::source::job::Job::Stat { path: to },
+                256,
+                out,
+            );
+            return true;
+        }
+        false
+    }
+
+    /// The work that stands in the way of an exclusive claim on `path`.
+    fn conflict(&self, path: &RelPath) -> Option<crate::model::work_id::WorkId> {
+        let (directory, name) = path.split()?;
+        let claims = &self.flight.claims;
+        claims.conflict_above(&directory).or_else(|| {
+            claims.conflict_at(&directory, &name, crate::queue::claims::Claim::Exclusive)
+        })
+    }
+}

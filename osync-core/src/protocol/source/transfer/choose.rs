@@ -1,0 +1,421 @@
+//! What is begun next: live before backlog, within the window.
+
+use std::time::Instant;
+
+use crate::model::name::Name;
+use crate::model::need::Need;
+use crate::model::rel_path::RelPath;
+use crate::protocol::source::job::Job;
+use crate::protocol::source::transfer::{Output, Transfer};
+use crate::protocol::source::work::{Sent, What};
+use crate::queue::agenda::{Large, Parcel, Visit};
+use crate::queue::claims::Claim;
+use crate::queue::mark::{Extent, Lane, Mark, Urgency};
+use crate::wire::ITEMS_MAX;
+
+/// Jobs out at once, by lane: enough to keep the readers busy while results travel.
+const JOBS_MAX: [usize; 2] = [16, 8];
+/// Bytes by which the live lane may exceed the window, so that backlog in flight never blocks it.
+const LIVE_RESERVE_BYTES: u64 = 256 * 1024;
+/// Every so many steps the backlog goes first, so that it ends even under constant change.
+const BACKLOG_SHARE: u32 = 20;
+/// Names in one message.
+const BATCH_NAMES_MAX: usize = 256;
+/// Bytes of content in one message: on two cores more falls out of the caches.
+const BATCH_BYTES_MAX: u64 = 256 * 1024;
+/// The same on the thinnest link.
+const BATCH_BYTES_MIN: u64 = 16 * 1024;
+/// Longer files travel in chunks.
+pub(super) const INLINE_BYTES_MAX: u64 = 128 * 1024;
+/// What a name costs on the wire besides its content, in bytes, about.
+const NAME_BYTES: u64 = 64;
+/// What a changed file is taken to hold before it has been looked at, in bytes.
+const UNKNOWN_BYTES: u64 = 4 * 1024;
+/// Parts of directories under comparison at once.
+const PAGES_MAX: usize = 32;
+/// Parcels that may wait while further directories are looked into.
+const PARCELS_MAX: usize = 64;
+/// Entries in one part of a directory.
+pub(super) const PAGE_ENTRIES_MAX: usize = ITEMS_MAX / 2;
+/// Directories taken out of the marks ahead of looking into them.
+const VISITS_AHEAD_MAX: usize = 64;
+/// Large files on their way at once, by lane.
+const LARGES_MAX: [usize; 2] = [4, 4];
+
+impl Transfer {
+    /// Begins as much work as the window has room for.
+    pub(super) fn pump(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if !self.is_draining && self.paused_until.is_none() {
+            loop {
+                self.turn = (self.turn + 1) % BACKLOG_SHARE;
+                let first = if self.turn == 0 {
+                    Lane::Backlog
+                } else {
+                    Lane::Live
+                };
+                let second = if self.turn == 0 {
+                    Lane::Live
+                } else {
+                    Lane::Backlog
+                };
+                if !self.step(first, now, out) && !self.step(second, now, out) {
+                    break;
+                }
+            }
+        }
+        self.answer_sync(now, out);
+    }
+
+    /// Begins one thing of `lane`; `false` if there is nothing or no room.
+    fn step(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
+        let reserve_bytes = if lane == Lane::Live {
+            LIVE_RESERVE_BYTES
+        } else {
+            0
+        };
+        if self.jobs[lane as usize] >= JOBS_MAX[lane as usize]
+            || self.data.window().room_bytes(reserve_bytes) <= self.reserved_bytes
+        {
+            return false;
+        }
+        if lane == Lane::Live && self.start_rename(now, out) {
+            return true;
+        }
+        // A rename that waits for others to end must not wait for ever: nothing new begins meanwhile.
+        let may_claim = self.renames.is_empty();
+        match lane {
+            Lane::Live => {
+                may_claim && (self.start_marks(lane, now, out) || self.start_parcel(lane, now, out))
+                    || self.start_visit(lane, out)
+                    || may_claim && self.start_large(lane, now)
+                    || self.read_large(lane, out)
+            }
+            Lane::Backlog => {
+                may_claim && self.start_parcel(lane, now, out)
+                    || may_claim && self.start_large(lane, now)
+                    || self.read_large(lane, out)
+                    || may_claim && self.start_marks(lane, now, out)
+                    || self.start_visit(lane, out)
+            }
+        }
+    }
+
+    /// Bytes of content in one message at present: a small part of the window.
+    fn batch_bytes_max(&self) -> u64 {
+        (self.data.window().size_bytes() / 2).clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
+    }
+
+    /// Bytes in one chunk at present.
+    pub(super) fn chunk_bytes_max(&self) -> u64 {
+        (self.data.window().size_bytes() / 4).clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
+    }
+
+    /// Takes marks that are due: directories become visits, entries of one directory a message.
+    fn start_marks(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
+        let Some((_, extent)) = self.agenda(lane).marks.peek_due(now) else {
+            return false;
+        };
+        if !matches!(extent, Extent::Entry(_)) {
+            if self.agenda(lane).visits.len() >= VISITS_AHEAD_MAX {
+                return false;
+            }
+            let Some(mark) = self.agenda(lane).marks.pop_due(now) else {
+                return false;
+            };
+            let visit = Visit {
+                directory: mark.path,
+                after: None,
+                is_deep: mark.extent == Extent::Subtree,
+                is_push: false,
+                born: mark.born,
+            };
+            // Below those already there: what was begun ends first.
+            self.agenda(lane).visits.insert(0, visit);
+            return true;
+        }
+        let Some(first) = self.agenda(lane).marks.pop_due(now) else {
+            return false;
+        };
+        let Some((directory, name)) = first.path.split() else {
+            let parcel = Parcel {
+                directory: first.path,
+                names: [].into(),
+                born: first.born,
+            };
+            self.agenda(lane).parcels.push_front(parcel);
+            return true;
+        };
+        let born = first.born;
+        let mut names = vec![(name, need_of(&first), UNKNOWN_BYTES)];
+        while names.len() < BATCH_NAMES_MAX
+            && let Some((path, Extent::Entry(_))) = self.agenda(lane).marks.peek_due(now)
+            && let Some((parent, name)) = path.split()
+            && parent == directory
+            && let Some(mark) = self.agenda(lane).marks.pop_due(now)
+        {
+            names.push((name, need_of(&mark), UNKNOWN_BYTES));
+        }
+        if lane == Lane::Live {
+            for (name, _, _) in &names {
+                if let Ok(path) = directory.join(name) {
+                    self.pace.on_sent(&path, now);
+                }
+            }
+        }
+        self.start_names(lane, &directory, names, born, now, out);
+        true
+    }
+
+    /// Takes as many names of the first parcel as fit one message.
+    fn start_parcel(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
+        let batch_bytes_max = self.batch_bytes_max();
+        let Some(mut parcel) = self.agenda(lane).parcels.pop_front() else {
+            return false;
+        };
+        let mut names = Vec::new();
+        let mut bytes = 0;
+        while names.len() < BATCH_NAMES_MAX
+            && let Some((_, _, content_bytes)) = parcel.names.front()
+            && (names.is_empty() || bytes + content_bytes <= batch_bytes_max)
+            && let Some((name, need, content_bytes)) = parcel.names.pop_front()
+        {
+            if need == Need::Content && content_bytes > self.inline_bytes_max() {
+                let large = Large {
+                    directory: parcel.directory.clone(),
+                    name,
+                    born: parcel.born,
+                };
+                self.agenda(lane).larges.push_back(large);
+                if parcel.names.is_empty() && names.is_empty() {
+                    // The directory's own metadata goes with the large file.
+                    return true;
+                }
+                continue;
+            }
+            bytes += content_bytes;
+            names.push((name, need, content_bytes));
+        }
+        let (directory, born) = (parcel.directory.clone(), parcel.born);
+        if !parcel.names.is_empty() {
+            self.agenda(lane).parcels.push_front(parcel);
+        }
+        self.start_names(lane, &directory, names, born, now, out);
+        true
+    }
+
+    /// Files up to this many bytes travel with others.
+    fn inline_bytes_max(&self) -> u64 {
+        INLINE_BYTES_MAX.min(self.batch_bytes_max())
+    }
+
+    /// Begins work on `names`; those that something in flight touches become marks that wait for it.
+    fn start_names(
+        &mut self,
+        lane: Lane,
+        directory: &RelPath,
+        names: Vec<(Name, Need, u64)>,
+        born: Instant,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        let above = self.flight.claims.conflict_above(directory);
+        if names.is_empty()
+            && let Some(blocker) = above
+        {
+            self.park(lane, directory, Need::Metadata, blocker, born, now, out);
+            return;
+        }
+        let wants_own_only = names.is_empty();
+        let mut free = Vec::with_capacity(names.len());
+        let mut reserved_bytes = NAME_BYTES;
+        for (name, need, content_bytes) in names {
+            let claim = claim_of(need);
+            let blocker = above.or_else(|| self.flight.claims.conflict_at(directory, &name, claim));
+            if let Some(blocker) = blocker {
+                let path = crate::queue::mark_set::entry_path(directory, &name);
+                self.park(lane, &path, need, blocker, born, now, out);
+            } else {
+                reserved_bytes += NAME_BYTES + content_bytes;
+                free.push((name, need));
+            }
+        }
+        if free.is_empty() && !wants_own_only {
+            return;
+        }
+        let what = What::Names {
+            directory: directory.clone(),
+            names: free.clone(),
+            sent: Sent::default(),
+        };
+        let id = self.begin(lane, born, what);
+        self.flight.claims.begin(id, directory);
+        for (name, need) in &free {
+            self.flight
+                .claims
+                .claim(id, directory, name, claim_of(*need));
+        }
+        let job = Job::Look {
+            directory: directory.clone(),
+            names: free,
+            inline_bytes_max: self.inline_bytes_max(),
+            batch_bytes_max: usize::try_from(self.batch_bytes_max()).unwrap_or(usize::MAX),
+        };
+        self.read(id, job, reserved_bytes, out);
+    }
+
+    /// Marks `path` until `blocker` has ended.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a mark and the moment"
+    )]
+    fn park(
+        &mut self,
+        lane: Lane,
+        path: &RelPath,
+        need: Need,
+        blocker: crate::model::work_id::WorkId,
+        born: Instant,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        let mark = Mark {
+            path: path.clone(),
+            extent: Extent::Entry(need),
+            born,
+        };
+        self.agenda(lane).marks.park(&mark, now);
+        self.flight.park(blocker, path.clone());
+        let is_other_path = !matches!(
+            self.flight.works.get(&blocker).map(|work| &work.what),
+            Some(What::Large { directory, name, .. })
+                if directory.join(name).is_ok_and(|large| large == *path)
+        );
+        // What is to be removed or replaced does not wait for a large file inside it.
+        if is_other_path && need == Need::Content {
+            self.abort_large(blocker, now, out);
+        }
+    }
+
+    /// Looks into the next directory.
+    fn start_visit(&mut self, lane: Lane, out: &mut Vec<Output>) -> bool {
+        if self.pages >= PAGES_MAX || self.agenda(lane).parcels.len() >= PARCELS_MAX {
+            return false;
+        }
+        let Some(visit) = self.agenda(lane).visits.pop() else {
+            return false;
+        };
+        let job = Job::List {
+            directory: visit.directory.clone(),
+            after: visit.after.clone(),
+            entries_max: PAGE_ENTRIES_MAX,
+            fidelity: self.fidelity,
+        };
+        let id = self.begin(lane, visit.born, What::Page { visit, page: None });
+        self.pages += 1;
+        self.read(id, job, NAME_BYTES, out);
+        true
+    }
+
+    /// Begins the next large file, if not enough are on their way.
+    fn start_large(&mut self, lane: Lane, now: Instant) -> bool {
+        if self.larges[lane as usize] >= LARGES_MAX[lane as usize] {
+            return false;
+        }
+        let Some(large) = self.agenda(lane).larges.pop_front() else {
+            return false;
+        };
+        let Large {
+            directory,
+            name,
+            born,
+        } = large;
+        let claims = &self.flight.claims;
+        let blocker = claims
+            .conflict_above(&directory)
+            .or_else(|| claims.conflict_at(&directory, &name, Claim::Exclusive));
+        if let Some(blocker) = blocker {
+            let path = crate::queue::mark_set::entry_path(&directory, &name);
+            let mark = Mark {
+                path: path.clone(),
+                extent: Extent::Entry(Need::Content),
+                born,
+            };
+            self.agenda(lane).marks.park(&mark, now);
+            self.flight.park(blocker, path);
+            return true;
+        }
+        let what = What::Large {
+            directory: directory.clone(),
+            name: name.clone(),
+            offset_bytes: 0,
+            is_open: false,
+            is_over: false,
+            is_aborted: false,
+        };
+        let id = self.begin(lane, born, what);
+        self.flight.claims.begin(id, &directory);
+        self.flight
+            .claims
+            .claim(id, &directory, &name, Claim::Exclusive);
+        self.larges[lane as usize] += 1;
+        self.ready_larges[lane as usize].push_back(id);
+        true
+    }
+
+    /// Puts names back to be sent soon.
+    pub(super) fn requeue(
+        &mut self,
+        lane: Lane,
+        directory: &RelPath,
+        names: Vec<(Name, Need)>,
+        born: Instant,
+    ) {
+        if !names.is_empty() {
+            let names = names
+                .into_iter()
+                .map(|(name, need)| (name, need, UNKNOWN_BYTES))
+                .collect();
+            self.agenda(lane).parcels.push_front(Parcel {
+                directory: directory.clone(),
+                names,
+                born,
+            });
+        }
+    }
+
+    /// Marks an entry for another look.
+    pub(super) fn mark_entry(
+        &mut self,
+        lane: Lane,
+        directory: &RelPath,
+        name: &Name,
+        urgency: Urgency,
+        born: Instant,
+        now: Instant,
+    ) {
+        let path = crate::queue::mark_set::entry_path(directory, name);
+        self.mark(
+            lane,
+            &path,
+            Extent::Entry(Need::Content),
+            urgency,
+            born,
+            now,
+        );
+    }
+}
+
+fn need_of(mark: &Mark) -> Need {
+    match mark.extent {
+        Extent::Entry(need) => need,
+        Extent::Directory | Extent::Subtree => Need::Content,
+    }
+}
+
+fn claim_of(need: Need) -> Claim {
+    match need {
+        // Neither destroys anything: a directory is made, or metadata is set on what is there.
+        Need::Directory | Need::Metadata => Claim::Make,
+        Need::Content => Claim::Exclusive,
+    }
+}

@@ -1,0 +1,392 @@
+//! The transfer phase of one sink, seen from the source: marks are made and discharged.
+//!
+//! ```text
+//! changes.rs   change feed, registration      -> marks
+//! choose.rs    marks, within the window       -> jobs for the readers
+//! results.rs   what the readers found         -> messages to the sink
+//! large.rs     files in chunks
+//! answers.rs   what the sink says             -> confirmed, or marks again
+//! sync.rs      is the sink in sync, how far behind is it
+//! ```
+//!
+//! A mark that is taken out becomes a piece of work in flight, and ends confirmed or as a mark again;
+//! nothing is ever dropped in between.
+
+mod answers;
+mod changes;
+mod choose;
+mod large;
+mod results;
+mod sync;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::model::connection::Channel;
+use crate::model::fidelity::Fidelity;
+use crate::model::name::Name;
+use crate::model::rel_path::RelPath;
+use crate::model::report::TransferReport;
+use crate::model::session_id::SessionId;
+use crate::model::work_id::WorkId;
+use crate::options::SourceOptions;
+use crate::ports::monitor::{Event, Problem};
+use crate::ports::transport::PeerId;
+use crate::protocol::sequence::Outbound;
+use crate::protocol::source::data_service::DataService;
+use crate::protocol::source::job::Job;
+use crate::protocol::source::problems::Problems;
+use crate::protocol::source::work::{InFlight, What, Work};
+use crate::queue::agenda::Agenda;
+use crate::queue::mark::{Extent, Lane, Urgency};
+use crate::queue::pace::Pace;
+use crate::wire::encode;
+use crate::wire::message::{Envelope, Message};
+
+/// What a source's machine wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a frame.
+    Send {
+        /// On which channel.
+        channel: Channel,
+        /// To whom.
+        peer: PeerId,
+        /// What.
+        frame: crate::model::frame::Frame,
+    },
+    /// Read something and report back with the same session and work.
+    Job {
+        /// Whose work it is: [`SessionId::tag`].
+        session: u64,
+        /// The piece of work.
+        work: WorkId,
+        /// How urgent.
+        lane: Lane,
+        /// What to read.
+        job: Job,
+    },
+    /// Close the file that this work holds open.
+    Forget {
+        /// Whose work.
+        session: u64,
+        /// The piece of work.
+        work: WorkId,
+    },
+    /// Close all files of this session.
+    ForgetAll {
+        /// Which session.
+        session: u64,
+    },
+    /// Ask the change feed for a fence.
+    Fence {
+        /// Its cookie.
+        cookie: u64,
+    },
+    /// Tell the host.
+    Event(Event),
+}
+
+/// One sink during transfer.
+#[derive(Debug)]
+pub struct Transfer {
+    session: u64,
+    control: PeerId,
+    control_outbound: Outbound,
+    data: DataService,
+    fidelity: Fidelity,
+    live: Agenda,
+    backlog: Agenda,
+    flight: InFlight,
+    renames: VecDeque<changes::RenameHint>,
+    jobs: [usize; 2],
+    larges: [usize; 2],
+    ready_larges: [VecDeque<WorkId>; 2],
+    pages: usize,
+    reserved_bytes: u64,
+    pace: Pace,
+    problems: Problems,
+    unsteady: HashMap<RelPath, u32>,
+    sync: Vec<sync::SyncWait>,
+    report: TransferReport,
+    paused_until: Option<Instant>,
+    is_draining: bool,
+    turn: u32,
+    control_sent_at: Instant,
+    data_sent_at: Instant,
+}
+
+/// The sink says something it cannot mean: the session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the sink broke the protocol: {0}")]
+pub struct Breach(pub &'static str);
+
+impl Transfer {
+    /// The transfer of a session that begins at `now`, without anything marked.
+    #[must_use]
+    pub fn new(
+        session: &SessionId,
+        control: PeerId,
+        control_outbound: Outbound,
+        fidelity: Fidelity,
+        options: &SourceOptions,
+        now: Instant,
+    ) -> Self {
+        let marks_bytes_max = options.marks_bytes_max / 2;
+        Self {
+            session: session.tag(),
+            control,
+            control_outbound,
+            data: DataService::new(session),
+            fidelity,
+            live: Agenda::new(marks_bytes_max),
+            backlog: Agenda::new(marks_bytes_max),
+            flight: InFlight::default(),
+            renames: VecDeque::new(),
+            jobs: [0; 2],
+            larges: [0; 2],
+            ready_larges: [VecDeque::new(), VecDeque::new()],
+            pages: 0,
+            reserved_bytes: 0,
+            pace: Pace::default(),
+            problems: Problems::default(),
+            unsteady: HashMap::new(),
+            sync: Vec::new(),
+            report: TransferReport::default(),
+            paused_until: None,
+            is_draining: false,
+            turn: 0,
+            control_sent_at: now,
+            data_sent_at: now,
+        }
+    }
+
+    /// Takes a message of the sink, already known to be in order.
+    ///
+    /// # Errors
+    /// [`Breach`] if it makes no sense: the session must be given up.
+    pub fn on_message(
+        &mut self,
+        message: Message,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Breach> {
+        match message {
+            Message::Credit {
+                consumed_bytes,
+                newest,
+            } => {
+                if !self.data.on_credit(consumed_bytes, newest, now) {
+                    return Err(Breach("credit for more than was sent"));
+                }
+            }
+            Message::Answer { work, answer } => self.on_answer(work, answer, now, out)?,
+            Message::Applied { work, failures } => self.on_applied(work, &failures, now, out)?,
+            Message::SyncRequest { cookie } => self.on_sync_request(cookie)?,
+            Message::Heartbeat => {}
+            message => {
+                log::debug!("misplaced: {message:?}");
+                return Err(Breach("a message that does not belong to the transfer"));
+            }
+        }
+        self.pump(now, out);
+        Ok(())
+    }
+
+    /// Lets time pass: heartbeats, marks that became due.
+    pub fn on_tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if now.saturating_duration_since(self.control_sent_at)
+            >= crate::protocol::HEARTBEAT_INTERVAL
+        {
+            self.send_control(Message::Heartbeat, now, out);
+        }
+        // On the data channel only while something is out: a lost last message shows as a gap.
+        if self.data.window().in_flight_bytes() > 0
+            && now.saturating_duration_since(self.data_sent_at)
+                >= crate::protocol::HEARTBEAT_INTERVAL
+        {
+            self.send_data(Message::Heartbeat, Bytes::new(), now, out);
+        }
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
+        }
+        self.pump(now, out);
+    }
+
+    /// When [`Transfer::on_tick`] should be called at the latest.
+    #[must_use]
+    pub fn next_deadline(&self, now: Instant) -> Instant {
+        let mut deadline = self.control_sent_at + crate::protocol::HEARTBEAT_INTERVAL;
+        if self.data.window().in_flight_bytes() > 0 {
+            deadline = deadline.min(self.data_sent_at + crate::protocol::HEARTBEAT_INTERVAL);
+        }
+        let dues = [
+            self.live.marks.next_due(),
+            self.backlog.marks.next_due(),
+            self.paused_until,
+        ];
+        for due in dues.into_iter().flatten().filter(|&due| due > now) {
+            deadline = deadline.min(due);
+        }
+        if !self.renames.is_empty() {
+            deadline = deadline.min(now + Duration::from_millis(100));
+        }
+        deadline.max(now)
+    }
+
+    /// Begins nothing more; what is in flight still ends.
+    pub fn drain(&mut self) {
+        self.is_draining = true;
+    }
+
+    /// Whether nothing is in flight.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.flight.works.is_empty()
+    }
+
+    /// The number of the next message on the command channel, for whoever ends the session.
+    pub fn control_outbound(&mut self) -> &mut Outbound {
+        &mut self.control_outbound
+    }
+
+    fn agenda(&mut self, lane: Lane) -> &mut Agenda {
+        match lane {
+            Lane::Live => &mut self.live,
+            Lane::Backlog => &mut self.backlog,
+        }
+    }
+
+    fn mark(
+        &mut self,
+        lane: Lane,
+        path: &RelPath,
+        extent: Extent,
+        urgency: Urgency,
+        born: Instant,
+        now: Instant,
+    ) {
+        self.agenda(lane)
+            .marks
+            .insert(path, extent, urgency, born, now);
+    }
+
+    /// Begins a piece of work without claims.
+    fn begin(&mut self, lane: Lane, born: Instant, what: What) -> WorkId {
+        let id = self.flight.next_id();
+        let work = Work {
+            lane,
+            born,
+            what,
+            is_reading: false,
+            reserved_bytes: 0,
+        };
+        self.flight.works.insert(id, work);
+        id
+    }
+
+    /// Hands `job` to the readers on behalf of `id`.
+    fn read(&mut self, id: WorkId, job: Job, reserved_bytes: u64, out: &mut Vec<Output>) {
+        let Some(work) = self.flight.works.get_mut(&id) else {
+            return;
+        };
+        work.is_reading = true;
+        work.reserved_bytes = reserved_bytes;
+        self.reserved_bytes += reserved_bytes;
+        self.jobs[work.lane as usize] += 1;
+        out.push(Output::Job {
+            session: self.session,
+            work: id,
+            lane: work.lane,
+            job,
+        });
+    }
+
+    /// Ends a piece of work; marks that waited for it become due.
+    fn end(&mut self, id: WorkId, now: Instant, out: &mut Vec<Output>) {
+        let Some((work, parked)) = self.flight.end(id) else {
+            return;
+        };
+        match work.what {
+            What::Large { .. } => {
+                self.larges[work.lane as usize] -= 1;
+                self.ready_larges[work.lane as usize].retain(|ready| *ready != id);
+                out.push(Output::Forget {
+                    session: self.session,
+                    work: id,
+                });
+            }
+            What::Page { .. } => self.pages -= 1,
+            What::Names { .. } | What::Rename { .. } => {}
+        }
+        for path in parked {
+            self.live.marks.unpark(&path, now);
+            self.backlog.marks.unpark(&path, now);
+        }
+    }
+
+    /// Records that `path` could not be replicated, and marks it for later.
+    fn problem(&mut self, path: &RelPath, cause: &str, now: Instant, out: &mut Vec<Output>) {
+        let (retry_in, _) = self.problems.add(path);
+        let cause = cause.escape_debug().to_string();
+        log::debug!("problem: {path}: {cause}; again in {retry_in:?}");
+        let extent = Extent::Entry(crate::model::need::Need::Content);
+        self.mark(
+            Lane::Backlog,
+            path,
+            extent,
+            Urgency::At(now + retry_in),
+            now,
+            now,
+        );
+        out.push(Output::Event(Event::Problem(Problem {
+            path: path.clone(),
+            cause,
+            retry_in,
+        })));
+    }
+
+    fn solved(&mut self, directory: &RelPath, name: &Name) {
+        if (!self.problems.is_empty() || !self.unsteady.is_empty())
+            && let Ok(path) = directory.join(name)
+        {
+            self.problems.solved(&path);
+            self.unsteady.remove(&path);
+        }
+    }
+
+    fn send_data(&mut self, message: Message, payload: Bytes, now: Instant, out: &mut Vec<Output>) {
+        let frame = self.data.frame(message, payload, now);
+        self.data_sent_at = now;
+        out.push(Output::Send {
+            channel: Channel::Data,
+            peer: self.data.peer().clone(),
+            frame,
+        });
+    }
+
+    pub(in crate::protocol::source) fn send_control(
+        &mut self,
+        message: Message,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        let sequence = self.control_outbound.take();
+        let frame = encode::frame(
+            &Envelope {
+                session: self.session,
+                sequence,
+                message,
+            },
+            Bytes::new(),
+        );
+        self.control_sent_at = now;
+        out.push(Output::Send {
+            channel: Channel::Control,
+            peer: self.control.clone(),
+            frame,
+        });
+    }
+}

@@ -1,0 +1,331 @@
+//! What the readers found becomes messages.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::model::metadata::Metadata;
+use crate::model::need::Need;
+use crate::model::work_id::WorkId;
+use crate::protocol::source::job::{Done, JobError, Listed, Looked, Outcome, Placed};
+use crate::protocol::source::transfer::{Output, Transfer};
+use crate::protocol::source::work::{Page, Sent, What};
+use crate::queue::agenda::{Large, Parcel, Visit};
+use crate::queue::mark::{Extent, Lane, Urgency};
+use crate::wire::message::{Message, Range};
+
+/// How long everything waits while the source is not there.
+const ROOT_LOST_PAUSE: Duration = Duration::from_secs(1);
+/// How long a file that changed while it was read is left alone, the first time.
+pub(super) const UNSTEADY_WAIT: Duration = Duration::from_millis(20);
+
+impl Transfer {
+    /// Takes the result of a job that [`Output::Job`] asked for.
+    pub fn on_done(&mut self, id: WorkId, done: Done, now: Instant, out: &mut Vec<Output>) {
+        let Some(work) = self.flight.works.get_mut(&id) else {
+            return;
+        };
+        work.is_reading = false;
+        self.reserved_bytes -= std::mem::take(&mut work.reserved_bytes);
+        let lane = work.lane;
+        self.jobs[lane as usize] -= 1;
+        match done {
+            Done::Listed(Ok(Some(listed))) => self.on_listed(id, listed, now, out),
+            Done::Looked(Ok(looked)) => self.on_looked(id, looked, now, out),
+            Done::Stat(Ok(Some(metadata))) => self.on_stat(id, metadata, now, out),
+            Done::Read(Ok(Some(piece))) => self.on_piece(id, piece, now, out),
+            Done::Listed(Ok(None)) | Done::Stat(Ok(None)) | Done::Read(Ok(None)) => {
+                self.look_again(id, Urgency::Now, now, out);
+            }
+            Done::Listed(Err(error))
+            | Done::Looked(Err(error))
+            | Done::Stat(Err(error))
+            | Done::Read(Err(error)) => self.on_job_error(id, &error, now, out),
+        }
+        self.pump(now, out);
+    }
+
+    fn on_job_error(&mut self, id: WorkId, error: &JobError, now: Instant, out: &mut Vec<Output>) {
+        if error.is_root_lost {
+            if self.paused_until.is_none() {
+                log::warn!("nothing is sent or removed: {}", error.text);
+            }
+            self.paused_until = Some(now + ROOT_LOST_PAUSE);
+            self.look_again(id, Urgency::At(now + ROOT_LOST_PAUSE), now, out);
+            return;
+        }
+        let path = match self.flight.works.get(&id).map(|work| &work.what) {
+            Some(What::Page { visit, .. }) => Some(visit.directory.clone()),
+            Some(What::Names { directory, .. }) => Some(directory.clone()),
+            Some(What::Large {
+                directory, name, ..
+            }) => directory.join(name).ok(),
+            Some(What::Rename { .. }) | None => None,
+        };
+        if let Some(path) = path {
+            let (retry_in, _) = self.problems.add(&path);
+            self.look_again(id, Urgency::At(now + retry_in), now, out);
+            self.problem(&path, &error.text, now, out);
+        } else {
+            self.end(id, now, out);
+        }
+    }
+
+    /// Ends a piece of work whose object is not what it was thought to be, and marks it instead.
+    fn look_again(&mut self, id: WorkId, urgency: Urgency, now: Instant, out: &mut Vec<Output>) {
+        let Some(work) = self.flight.works.get(&id) else {
+            return;
+        };
+        let (lane, born) = (work.lane, work.born);
+        let mut marks = Vec::new();
+        match &work.what {
+            What::Page { visit, .. } => {
+                let gone = urgency == Urgency::Now;
+                let extent = if gone {
+                    Extent::Entry(Need::Content)
+                } else if visit.is_deep {
+                    Extent::Subtree
+                } else {
+                    Extent::Directory
+                };
+                // A root that is gone is reported as lost; an entry mark on it would change nothing.
+                marks.push((visit.directory.clone(), extent));
+            }
+            What::Names {
+                directory, names, ..
+            } => {
+                let path = |name| crate::queue::mark_set::entry_path(directory, name);
+                marks.extend(
+                    names
+                        .iter()
+                        .map(|(name, need)| (path(name), Extent::Entry(*need))),
+                );
+                if names.is_empty() {
+                    marks.push((directory.clone(), Extent::Entry(Need::Metadata)));
+                }
+            }
+            What::Large {
+                directory,
+                name,
+                is_over,
+                ..
+            } => {
+                if !is_over {
+                    let path = crate::queue::mark_set::entry_path(directory, name);
+                    marks.push((path, Extent::Entry(Need::Content)));
+                }
+            }
+            What::Rename { .. } => {}
+        }
+        let is_open_large = matches!(work.what, What::Large { is_open: true, .. });
+        for (path, extent) in marks {
+            self.mark(lane, &path, extent, urgency, born, now);
+        }
+        if is_open_large {
+            self.abort_large(id, now, out);
+        } else {
+            self.end(id, now, out);
+        }
+    }
+
+    fn on_listed(&mut self, id: WorkId, listed: Listed, now: Instant, out: &mut Vec<Output>) {
+        let Some(work) = self.flight.works.get_mut(&id) else {
+            return;
+        };
+        let What::Page { visit, page } = &mut work.what else {
+            return;
+        };
+        let Listed {
+            own,
+            entries,
+            has_more,
+            digest,
+        } = listed;
+        let until = if has_more {
+            entries.last().map(|entry| entry.name.clone())
+        } else {
+            None
+        };
+        let (lane, visit) = (work.lane, visit.clone());
+        if until.is_some() {
+            let rest = Visit {
+                after: until.clone(),
+                ..visit.clone()
+            };
+            match lane {
+                Lane::Live => self.live.visits.push(rest),
+                Lane::Backlog => self.backlog.visits.push(rest),
+            }
+        }
+        let found = Page {
+            entries,
+            until,
+            own,
+            digest,
+            pushed: std::collections::HashSet::new(),
+        };
+        if visit.is_push {
+            self.end(id, now, out);
+            self.push_page(lane, &visit, &found);
+            return;
+        }
+        let range = Range {
+            directory: visit.directory.clone(),
+            after: visit.after.clone(),
+            until: found.until.clone(),
+        };
+        *page = Some(found);
+        self.send_data(
+            Message::Compare {
+                work: id,
+                range,
+                digest,
+            },
+            Bytes::new(),
+            now,
+            out,
+        );
+    }
+
+    /// Queues everything of a page for a sink that has nothing of it.
+    pub(super) fn push_page(&mut self, lane: Lane, visit: &Visit, page: &Page) {
+        let names = page.entries.iter().map(|entry| {
+            let kind = &entry.metadata.kind;
+            let need = if kind.is_directory() {
+                Need::Directory
+            } else {
+                Need::Content
+            };
+            (entry.name.clone(), need, kind.size_bytes())
+        });
+        let parcel = Parcel {
+            directory: visit.directory.clone(),
+            names: names.collect(),
+            born: visit.born,
+        };
+        let agenda = self.agenda(lane);
+        agenda.parcels.push_back(parcel);
+        if visit.is_deep {
+            for entry in page
+                .entries
+                .iter()
+                .rev()
+                .filter(|entry| entry.metadata.kind.is_directory())
+            {
+                let directory = crate::queue::mark_set::entry_path(&visit.directory, &entry.name);
+                agenda.visits.push(Visit {
+                    directory,
+                    after: None,
+                    is_push: true,
+                    ..visit.clone()
+                });
+            }
+        }
+    }
+
+    fn on_looked(&mut self, id: WorkId, looked: Looked, now: Instant, out: &mut Vec<Output>) {
+        let Some(work) = self.flight.works.get_mut(&id) else {
+            return;
+        };
+        let (lane, born) = (work.lane, work.born);
+        let What::Names {
+            directory,
+            names,
+            sent,
+        } = &mut work.what
+        else {
+            return;
+        };
+        let directory = directory.clone();
+        let asked = std::mem::take(names);
+        let wants_own_only = asked.is_empty();
+        let mut left = Vec::new();
+        let mut again = Vec::new();
+        let mut failed = Vec::new();
+        let mut larges = Vec::new();
+        let mut made = Vec::new();
+        for ((name, need), outcome) in asked.into_iter().zip(looked.outcomes) {
+            if !matches!(outcome, Outcome::Placed(_)) {
+                self.flight.claims.release(&directory, &name);
+            }
+            match outcome {
+                Outcome::Placed(placed) => {
+                    count(sent, placed);
+                    if placed == Placed::Directory && need != Need::Directory {
+                        self.flight.claims.relax(id, &directory, &name);
+                        made.push(name.clone());
+                    }
+                    names.push((name, need));
+                }
+                Outcome::Large => larges.push(Large {
+                    directory: directory.clone(),
+                    name,
+                    born,
+                }),
+                Outcome::Left => left.push((name, need)),
+                Outcome::Unsteady => again.push((name, Urgency::At(now + UNSTEADY_WAIT))),
+                Outcome::Changed => again.push((name, Urgency::Now)),
+                Outcome::Failed(text) => failed.push((name, text)),
+            }
+        }
+        let has_items = !names.is_empty();
+        for (name, urgency) in again {
+            self.mark_entry(lane, &directory, &name, urgency, born, now);
+        }
+        for (name, text) in failed {
+            let path = crate::queue::mark_set::entry_path(&directory, &name);
+            self.problem(&path, &text, now, out);
+        }
+        for name in made {
+            // A directory's own metadata is told with the directory itself.
+            let own = crate::queue::mark_set::entry_path(&directory, &name);
+            self.agenda(lane).parcels.push_front(Parcel {
+                directory: own,
+                names: [].into(),
+                born,
+            });
+        }
+        self.agenda(lane).larges.extend(larges);
+        self.requeue(lane, &directory, left, born);
+        let own = self
+            .flight
+            .claims
+            .newest_own(&directory, looked.own_read_at, looked.own);
+        if !has_items && (!wants_own_only || own.is_none()) {
+            self.end(id, now, out);
+            return;
+        }
+        let message = Message::Put {
+            work: id,
+            directory,
+            own,
+            items_bytes: looked.items_bytes,
+        };
+        self.send_data(message, looked.payload, now, out);
+    }
+
+    fn on_stat(&mut self, id: WorkId, metadata: Metadata, now: Instant, out: &mut Vec<Output>) {
+        let Some(What::Rename { from, to }) = self.flight.works.get(&id).map(|work| &work.what)
+        else {
+            return;
+        };
+        let message = Message::Rename {
+            work: id,
+            from: from.clone(),
+            to: to.clone(),
+            metadata,
+        };
+        self.send_data(message, Bytes::new(), now, out);
+    }
+}
+
+fn count(sent: &mut Sent, placed: Placed) {
+    match placed {
+        Placed::Absent => sent.removed += 1,
+        Placed::Directory => {}
+        Placed::Other { content_bytes } => {
+            sent.files += u64::from(content_bytes > 0);
+            sent.content_bytes += content_bytes;
+        }
+    }
+}

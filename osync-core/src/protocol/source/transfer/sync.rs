@@ -1,0 +1,129 @@
+//! Is the sink in sync, and how far behind is it?
+
+use std::time::Instant;
+
+use crate::model::report::{QueueReport, TransferReport};
+use crate::protocol::source::transfer::{Breach, Output, Transfer};
+use crate::queue::agenda::Agenda;
+use crate::queue::mark::Lane;
+use crate::wire::message::Message;
+
+/// Questions of one sink that may be open at once.
+const QUESTIONS_MAX: usize = 64;
+
+/// A question of the sink: is everything here that had happened when I asked?
+#[derive(Debug)]
+pub(super) struct SyncWait {
+    cookie: u64,
+    /// When the change feed had reported everything that had happened before the question.
+    fenced_at: Option<Instant>,
+    is_asked: bool,
+}
+
+impl Transfer {
+    pub(super) fn on_sync_request(&mut self, cookie: u64) -> Result<(), Breach> {
+        if self.sync.len() >= QUESTIONS_MAX {
+            return Err(Breach("too many questions at once"));
+        }
+        self.sync.push(SyncWait {
+            cookie,
+            fenced_at: None,
+            is_asked: false,
+        });
+        Ok(())
+    }
+
+    /// Whether a question needs a fence; it counts as asked for from now on.
+    pub fn take_fence_wish(&mut self) -> bool {
+        let mut wishes = false;
+        for wait in &mut self.sync {
+            wishes |= !std::mem::replace(&mut wait.is_asked, true);
+        }
+        wishes
+    }
+
+    /// A fence passed that was asked for after every question up to now that counts as asked for.
+    pub fn on_fence(&mut self, now: Instant, out: &mut Vec<Output>) {
+        for wait in self
+            .sync
+            .iter_mut()
+            .filter(|wait| wait.is_asked && wait.fenced_at.is_none())
+        {
+            wait.fenced_at = Some(now);
+        }
+        self.answer_sync(now, out);
+    }
+
+    /// Answers the questions whose time has come.
+    pub(super) fn answer_sync(&mut self, now: Instant, out: &mut Vec<Output>) {
+        while let Some(index) = self.next_question() {
+            let Some(fenced_at) = self.sync[index].fenced_at else {
+                return;
+            };
+            if self.is_open_since(fenced_at) {
+                return;
+            }
+            let cookie = self.sync.swap_remove(index).cookie;
+            let problems = self.problems.len() as u64;
+            self.send_control(Message::InSync { cookie, problems }, now, out);
+        }
+    }
+
+    /// The question that was fenced first.
+    fn next_question(&self) -> Option<usize> {
+        let fenced = self
+            .sync
+            .iter()
+            .enumerate()
+            .filter_map(|(index, wait)| Some((wait.fenced_at?, index)));
+        fenced.min().map(|(_, index)| index)
+    }
+
+    /// Whether anything is open that was so at `at`, known problems aside.
+    fn is_open_since(&self, at: Instant) -> bool {
+        self.flight.works.values().any(|work| work.born <= at)
+            || self.renames.iter().any(|hint| hint.born <= at)
+            || [&self.live, &self.backlog]
+                .into_iter()
+                .any(|agenda| self.is_agenda_open_since(agenda, at))
+    }
+
+    fn is_agenda_open_since(&self, agenda: &Agenda, at: Instant) -> bool {
+        agenda.visits.iter().any(|visit| visit.born <= at)
+            || agenda.parcels.iter().any(|parcel| parcel.born <= at)
+            || agenda.larges.iter().any(|large| large.born <= at)
+            || agenda
+                .marks
+                .iter()
+                .any(|mark| mark.born <= at && !self.problems.contains(&mark.path))
+    }
+
+    /// Where the queue stands.
+    #[must_use]
+    pub fn queue_report(&self, now: Instant) -> QueueReport {
+        let live_since = [self.flight.oldest_born(Lane::Live), self.live.oldest_born()];
+        let lag = live_since.into_iter().flatten().min();
+        QueueReport {
+            live: self.live.len() as u64,
+            backlog: self.backlog.len() as u64,
+            in_flight: self.flight.works.len() as u64,
+            in_flight_bytes: self.data.window().in_flight_bytes(),
+            window_bytes: self.data.window().size_bytes(),
+            lag: lag.map_or(std::time::Duration::ZERO, |since| {
+                now.saturating_duration_since(since)
+            }),
+            is_idle: !self.is_open_since(now),
+        }
+    }
+
+    /// What the sink has confirmed.
+    #[must_use]
+    pub fn transfer_report(&self) -> TransferReport {
+        let problems = self.problems.len() as u64;
+        TransferReport {
+            wire_bytes: self.data.wire_bytes(),
+            problems,
+            ..self.report.clone()
+        }
+    }
+}

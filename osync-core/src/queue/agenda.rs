@@ -1,0 +1,163 @@
+//! What one lane still has to do: marks, directories being looked into, names to send.
+//!
+//! Everything here came out of a mark and can become one again: a visit is a mark with a place in the
+//! directory, a parcel is a handful of names whose difference is known. So an agenda loses nothing
+//! when a session ends.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::model::name::Name;
+use crate::model::need::Need;
+use crate::model::rel_path::RelPath;
+use crate::queue::mark::{Extent, Urgency};
+use crate::queue::mark_set::MarkSet;
+
+/// A directory to look into, from some name on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visit {
+    /// The directory.
+    pub directory: RelPath,
+    /// The last name already dealt with.
+    pub after: Option<Name>,
+    /// Whether the directories in it are visited too.
+    pub is_deep: bool,
+    /// The sink has nothing here: send without comparing.
+    pub is_push: bool,
+    /// Since when something may differ here.
+    pub born: Instant,
+}
+
+/// Names of one directory whose present state is to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parcel {
+    /// The directory. Its own metadata is sent with them.
+    pub directory: RelPath,
+    /// The names, what of each, and how many bytes of content that is thought to be.
+    pub names: VecDeque<(Name, Need, u64)>,
+    /// Since when they may differ.
+    pub born: Instant,
+}
+
+/// A file too large for a parcel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Large {
+    /// The directory it lies in.
+    pub directory: RelPath,
+    /// Its name there.
+    pub name: Name,
+    /// Since when it may differ.
+    pub born: Instant,
+}
+
+/// The work of one lane.
+#[derive(Debug)]
+pub struct Agenda {
+    /// What may differ.
+    pub marks: MarkSet,
+    /// Directories being looked into; the last goes first, so that the depth of the tree bounds them.
+    pub visits: Vec<Visit>,
+    /// Names to send.
+    pub parcels: VecDeque<Parcel>,
+    /// Files to send in chunks.
+    pub larges: VecDeque<Large>,
+}
+
+impl Agenda {
+    /// An empty agenda whose marks use about `marks_bytes_max` bytes.
+    #[must_use]
+    pub fn new(marks_bytes_max: usize) -> Self {
+        Self {
+            marks: MarkSet::new(marks_bytes_max),
+            visits: Vec::new(),
+            parcels: VecDeque::new(),
+            larges: VecDeque::new(),
+        }
+    }
+
+    /// Marks, visits and names together.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.marks.len() + self.visits.len() + self.names_len() + self.larges.len()
+    }
+
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty() && self.has_only_marks()
+    }
+
+    /// Whether nothing but marks is left.
+    #[must_use]
+    pub fn has_only_marks(&self) -> bool {
+        self.visits.is_empty() && self.parcels.is_empty() && self.larges.is_empty()
+    }
+
+    /// How many names wait in parcels; an empty parcel, which carries a directory's own metadata, counts as one.
+    #[must_use]
+    pub fn names_len(&self) -> usize {
+        self.parcels
+            .iter()
+            .map(|parcel| parcel.names.len().max(1))
+            .sum()
+    }
+
+    /// Since when the oldest piece of work has been there.
+    #[must_use]
+    pub fn oldest_born(&self) -> Option<Instant> {
+        let visits = self.visits.iter().map(|visit| visit.born);
+        let parcels = self.parcels.iter().map(|parcel| parcel.born);
+        let larges = self.larges.iter().map(|large| large.born);
+        visits
+            .chain(parcels)
+            .chain(larges)
+            .chain(self.marks.oldest_born())
+            .min()
+    }
+
+    /// Turns everything at or below `path` that is not a mark back into marks.
+    pub fn withdraw(&mut self, path: &RelPath, now: Instant) {
+        for visit in self
+            .visits
+            .extract_if(.., |visit| visit.directory.is_within(path))
+        {
+            let extent = if visit.is_deep {
+                Extent::Subtree
+            } else {
+                Extent::Directory
+            };
+            self.marks
+                .insert(&visit.directory, extent, Urgency::Now, visit.born, now);
+        }
+        let mut kept = VecDeque::new();
+        for parcel in self.parcels.drain(..) {
+            if parcel.directory.is_within(path) {
+                self.marks.insert(
+                    &parcel.directory,
+                    Extent::Directory,
+                    Urgency::Now,
+                    parcel.born,
+                    now,
+                );
+            } else {
+                kept.push_back(parcel);
+            }
+        }
+        self.parcels = kept;
+        let mut kept = VecDeque::new();
+        for large in self.larges.drain(..) {
+            if large.directory.is_within(path) {
+                self.marks.insert(
+                    &large.directory,
+                    Extent::Directory,
+                    Urgency::Now,
+                    large.born,
+                    now,
+                );
+            } else {
+                kept.push_back(large);
+            }
+        }
+        self.larges = kept;
+    }
+}

@@ -1,0 +1,244 @@
+//! Which names have work in flight.
+//!
+//! Work on a name is exclusive: nothing else touches that name, or anything below it, until the sink has
+//! confirmed. So what is in flight never overlaps, the sink may do it in any order across directories,
+//! and a name is always brought to the state that was read last. The one exception is making a
+//! directory, which destroys nothing: work inside it may follow at once.
+//!
+//! While work in a directory is in flight the newest metadata read of the directory itself is kept
+//! here, so that whichever message about it goes last carries the latest.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::time::Instant;
+
+use crate::model::metadata::Metadata;
+use crate::model::name::Name;
+use crate::model::rel_path::RelPath;
+use crate::model::work_id::WorkId;
+
+/// How a name is claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// The name shall become a directory if it is not one; what is below is free.
+    Make,
+    /// The name and everything below.
+    Exclusive,
+}
+
+/// All claims of one sink's work in flight.
+#[derive(Debug, Default)]
+pub struct Claims {
+    directories: BTreeMap<RelPath, Directory>,
+}
+
+#[derive(Debug, Default)]
+struct Directory {
+    works: BTreeSet<WorkId>,
+    names: HashMap<Name, (WorkId, Claim)>,
+    own: Option<(Instant, Metadata)>,
+}
+
+impl Claims {
+    /// The work because of which nothing may begin in `directory` at all.
+    #[must_use]
+    pub fn conflict_above(&self, directory: &RelPath) -> Option<WorkId> {
+        let bytes = directory.as_bytes();
+        let mut end = bytes.len();
+        while end > 0 {
+            let slash = bytes[..end].iter().rposition(|&byte| byte == b'/');
+            let (parent, name) = match slash {
+                Some(slash) => (&bytes[..slash], &bytes[slash + 1..end]),
+                None => (&bytes[..0], &bytes[..end]),
+            };
+            if let Some(held) = self.directories.get(parent)
+                && let Some((work, Claim::Exclusive)) = held.names.get(name)
+            {
+                return Some(*work);
+            }
+            end = slash.unwrap_or(0);
+        }
+        None
+    }
+
+    /// The work because of which `name` of `directory` may not be claimed, [`Claims::conflict_above`] aside.
+    #[must_use]
+    pub fn conflict_at(&self, directory: &RelPath, name: &Name, claim: Claim) -> Option<WorkId> {
+        if let Some((work, _)) = self
+            .directories
+            .get(directory)
+            .and_then(|held| held.names.get(name))
+        {
+            return Some(*work);
+        }
+        if claim == Claim::Make || self.directories.is_empty() {
+            return None;
+        }
+        let mut start = directory.as_bytes().to_vec();
+        if !start.is_empty() {
+            start.push(b'/');
+        }
+        start.extend_from_slice(name.as_bytes());
+        if let Some(held) = self.directories.get(&start[..]) {
+            return held.works.first().copied();
+        }
+        let mut end = start.clone();
+        start.push(b'/');
+        end.push(b'0');
+        self.directories
+            .range::<[u8], _>((Bound::Included(&start[..]), Bound::Excluded(&end[..])))
+            .find_map(|(_, held)| held.works.first().copied())
+    }
+
+    /// Records that `work` is in flight in `directory`; names are claimed one by one.
+    pub fn begin(&mut self, work: WorkId, directory: &RelPath) {
+        self.directories
+            .entry(directory.clone())
+            .or_default()
+            .works
+            .insert(work);
+    }
+
+    /// Claims `name` for `work`, which has begun in `directory` and has no conflict.
+    pub fn claim(&mut self, work: WorkId, directory: &RelPath, name: &Name, claim: Claim) {
+        if let Some(held) = self.directories.get_mut(directory) {
+            held.names.insert(name.clone(), (work, claim));
+        }
+    }
+
+    /// Turns the exclusive claim on `name` into one that leaves what is below free.
+    pub fn relax(&mut self, work: WorkId, directory: &RelPath, name: &Name) {
+        self.claim(work, directory, name, Claim::Make);
+    }
+
+    /// Gives up the claim on `name`.
+    pub fn release(&mut self, directory: &RelPath, name: &Name) {
+        if let Some(held) = self.directories.get_mut(directory) {
+            held.names.remove(name);
+        }
+    }
+
+    /// Ends `work` in `directory` with all its claims there.
+    pub fn end(&mut self, work: WorkId, directory: &RelPath) {
+        let Some(held) = self.directories.get_mut(directory) else {
+            return;
+        };
+        held.works.remove(&work);
+        if held.works.is_empty() {
+            self.directories.remove(directory);
+        } else {
+            held.names.retain(|_, (holder, _)| *holder != work);
+        }
+    }
+
+    /// Notes `own`, read of `directory` at `read_at`; returns the newest that is known.
+    pub fn newest_own(
+        &mut self,
+        directory: &RelPath,
+        read_at: Instant,
+        own: Option<Metadata>,
+    ) -> Option<Metadata> {
+        let Some(held) = self.directories.get_mut(directory) else {
+            return own;
+        };
+        if let Some(own) = own
+            && held
+                .own
+                .as_ref()
+                .is_none_or(|(known_at, _)| *known_at <= read_at)
+        {
+            held.own = Some((read_at, own));
+        }
+        held.own.as_ref().map(|(_, own)| own.clone())
+    }
+
+    /// The names at or below `path` that have work in flight, as paths.
+    #[must_use]
+    pub fn names_within(&self, path: &RelPath) -> Vec<RelPath> {
+        let mut within = Vec::new();
+        for (directory, held) in &self.directories {
+            for name in held.names.keys() {
+                if let Ok(entry) = directory.join(name)
+                    && entry.is_within(path)
+                {
+                    within.push(entry);
+                }
+            }
+        }
+        within
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text.as_bytes()).unwrap()
+    }
+
+    fn name(text: &str) -> Name {
+        Name::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn exclusive_claims_exclude_everything_at_and_below() {
+        let mut claims = Claims::default();
+        claims.begin(WorkId(1), &path("a"));
+        claims.claim(WorkId(1), &path("a"), &name("b"), Claim::Exclusive);
+
+        assert_eq!(
+            claims.conflict_at(&path("a"), &name("b"), Claim::Make),
+            Some(WorkId(1))
+        );
+        assert_eq!(
+            claims.conflict_at(&path("a"), &name("c"), Claim::Exclusive),
+            None
+        );
+        assert_eq!(claims.conflict_above(&path("a/b")), Some(WorkId(1)));
+        assert_eq!(claims.conflict_above(&path("a/b/c/d")), Some(WorkId(1)));
+        assert_eq!(claims.conflict_above(&path("a")), None);
+    }
+
+    #[test]
+    fn work_below_keeps_a_name_from_being_destroyed() {
+        let mut claims = Claims::default();
+        claims.begin(WorkId(1), &path("a/b/c"));
+
+        assert_eq!(
+            claims.conflict_at(&RelPath::root(), &name("a"), Claim::Exclusive),
+            Some(WorkId(1))
+        );
+        assert_eq!(
+            claims.conflict_at(&path("a/b"), &name("c"), Claim::Exclusive),
+            Some(WorkId(1))
+        );
+        assert_eq!(
+            claims.conflict_at(&path("a/b"), &name("c"), Claim::Make),
+            None
+        );
+        assert_eq!(
+            claims.conflict_at(&path("a"), &name("b-"), Claim::Exclusive),
+            None
+        );
+
+        claims.end(WorkId(1), &path("a/b/c"));
+        assert_eq!(
+            claims.conflict_at(&RelPath::root(), &name("a"), Claim::Exclusive),
+            None
+        );
+    }
+
+    #[test]
+    fn making_a_directory_leaves_its_inside_free() {
+        let mut claims = Claims::default();
+        claims.begin(WorkId(1), &RelPath::root());
+        claims.claim(WorkId(1), &RelPath::root(), &name("a"), Claim::Make);
+
+        assert_eq!(claims.conflict_above(&path("a")), None);
+        assert_eq!(
+            claims.conflict_at(&RelPath::root(), &name("a"), Claim::Exclusive),
+            Some(WorkId(1))
+        );
+    }
+}

@@ -1,0 +1,383 @@
+//! The marks of one lane, within a budget of memory.
+//!
+//! A set never forgets that something may differ; it only forgets detail. Where a mark is covered by
+//! one above it, it is dropped; where there are too many in one directory, or too many in all, they
+//! coarsen: names into their directory, directories into the subtree above them.
+//!
+//! Invariants, after every call (tested as properties): whatever was covered still is, until taken
+//! out; no mark is covered by another; memory is within the budget.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::time::Instant;
+
+use crate::model::name::Name;
+use crate::model::rel_path::RelPath;
+use crate::queue::mark::{Extent, Mark, Urgency};
+
+/// More marked names than this in one directory, and the directory is compared as a whole.
+pub const ENTRIES_PER_DIRECTORY_MAX: u32 = 8_192;
+
+/// What a mark costs besides its path, in bytes: measured nodes of the two trees, rounded up.
+const MARK_BYTES: usize = 256;
+
+/// Marks that may be taken by age and by place.
+#[derive(Debug)]
+pub struct MarkSet {
+    marks: BTreeMap<RelPath, Held>,
+    order: BTreeSet<(Instant, u64, RelPath)>,
+    /// How many `Entry` marks lie directly in a directory.
+    entries: HashMap<RelPath, u32>,
+    bytes: usize,
+    bytes_max: usize,
+    next_sequence: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    extent: Extent,
+    born: Instant,
+    /// `None` while parked: something in flight has to end first.
+    due: Option<Instant>,
+    /// Waits for quiet; becomes false as soon as something is to be looked at regardless.
+    is_quiet_wait: bool,
+    sequence: u64,
+}
+
+impl MarkSet {
+    /// An empty set that uses about `bytes_max` bytes at the most.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            marks: BTreeMap::new(),
+            order: BTreeSet::new(),
+            entries: HashMap::new(),
+            bytes: 0,
+            bytes_max: bytes_max.max(4 * MARK_BYTES),
+            next_sequence: 0,
+        }
+    }
+
+    /// How many marks there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// What the set occupies, in bytes, estimated.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Marks `path`, which may differ since `born`.
+    pub fn insert(
+        &mut self,
+        path: &RelPath,
+        extent: Extent,
+        urgency: Urgency,
+        born: Instant,
+        now: Instant,
+    ) {
+        if let Some(above) = self.covering_above(path, extent) {
+            self.merge(&above, Extent::LEAST, urgency, born, now);
+            return;
+        }
+        let born = self.absorb(path, extent, born);
+        self.merge(path, extent, urgency, born, now);
+        if let Some(parent) = path.parent()
+            && self
+                .entries
+                .get(&parent)
+                .is_some_and(|&count| count > ENTRIES_PER_DIRECTORY_MAX)
+        {
+            self.insert(&parent, Extent::Directory, Urgency::Now, born, now);
+        }
+        if self.bytes > self.bytes_max {
+            self.coarsen(now);
+        }
+    }
+
+    /// Takes out the mark that has been due longest, if one is due at `now`.
+    pub fn pop_due(&mut self, now: Instant) -> Option<Mark> {
+        let (due, _, path) = self.order.first()?;
+        if *due > now {
+            return None;
+        }
+        let path = path.clone();
+        self.take(&path)
+    }
+
+    /// The mark that [`MarkSet::pop_due`] would take.
+    #[must_use]
+    pub fn peek_due(&self, now: Instant) -> Option<(&RelPath, Extent)> {
+        let (_, _, path) = self.order.first().filter(|(due, _, _)| *due <= now)?;
+        Some((path, self.marks[path].extent))
+    }
+
+    /// When the next mark is due; `None` if all are parked or there are none.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        self.order.first().map(|(due, _, _)| *due)
+    }
+
+    /// Puts `mark` back, not to be taken before [`MarkSet::unpark`] is called for its path.
+    pub fn park(&mut self, mark: &Mark, now: Instant) {
+        self.insert(&mark.path, mark.extent, Urgency::Now, mark.born, now);
+        if let Some(held) = self.marks.get_mut(&mark.path)
+            && let Some(due) = held.due.take()
+        {
+            self.order.remove(&(due, held.sequence, mark.path.clone()));
+        }
+    }
+
+    /// Makes the mark at `path` due, if there is one.
+    pub fn unpark(&mut self, path: &RelPath, now: Instant) {
+        if let Some(held) = self.marks.get_mut(path)
+            && held.due.is_none()
+        {
+            held.due = Some(now);
+            self.order.insert((now, held.sequence, path.clone()));
+        }
+    }
+
+    /// Takes out the mark at exactly `path`.
+    pub fn take(&mut self, path: &RelPath) -> Option<Mark> {
+        let held = self.marks.remove(path)?;
+        if let Some(due) = held.due {
+            self.order.remove(&(due, held.sequence, path.clone()));
+        }
+        self.bytes -= MARK_BYTES + path.as_bytes().len();
+        if matches!(held.extent, Extent::Entry(_)) {
+            self.count_entry(path, -1);
+        }
+        Some(Mark {
+            path: path.clone(),
+            extent: held.extent,
+            born: held.born,
+        })
+    }
+
+    /// Moves the marks below `from` to the same places below `to`.
+    pub fn rebase(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
+        for path in self.paths_below(from) {
+            let Some(mark) = self.take(&path) else {
+                continue;
+            };
+            match path.rebased(from, to) {
+                Ok(Some(moved)) => {
+                    self.insert(&moved, mark.extent, Urgency::Now, mark.born, now);
+                }
+                // Too long a path cannot be marked by itself; the subtree it lies in can.
+                Ok(None) | Err(_) => self.insert(to, Extent::Subtree, Urgency::Now, mark.born, now),
+            }
+        }
+    }
+
+    /// Whether a mark says that the entry at `path` may differ.
+    #[must_use]
+    pub fn covers(&self, path: &RelPath) -> bool {
+        self.marks.contains_key(path) || self.covering_above(path, Extent::LEAST).is_some()
+    }
+
+    /// Since when the oldest mark has been there.
+    #[must_use]
+    pub fn oldest_born(&self) -> Option<Instant> {
+        self.marks.values().map(|held| held.born).min()
+    }
+
+    /// All marks, in bytewise order of their paths.
+    pub fn iter(&self) -> impl Iterator<Item = Mark> + '_ {
+        self.marks.iter().map(|(path, held)| Mark {
+            path: path.clone(),
+            extent: held.extent,
+            born: held.born,
+        })
+    }
+
+    /// The path of a mark above `path` that covers a mark of `extent` there.
+    fn covering_above(&self, path: &RelPath, extent: Extent) -> Option<RelPath> {
+        let bytes = path.as_bytes();
+        let mut end = bytes.len();
+        let mut is_parent = true;
+        while end > 0 {
+            end = bytes[..end]
+                .iter()
+                .rposition(|&byte| byte == b'/')
+                .unwrap_or(0);
+            if let Some((above, held)) = self.marks.get_key_value(&bytes[..end]) {
+                let covers = match held.extent {
+                    Extent::Subtree => true,
+                    Extent::Directory => is_parent && matches!(extent, Extent::Entry(_)),
+                    Extent::Entry(_) => false,
+                };
+                if covers {
+                    return Some(above.clone());
+                }
+            }
+            is_parent = false;
+        }
+        None
+    }
+
+    /// Removes the marks below `path` that one of `extent` there covers; returns when the oldest was born.
+    fn absorb(&mut self, path: &RelPath, extent: Extent, born: Instant) -> Instant {
+        let mut oldest = born;
+        if matches!(extent, Extent::Entry(_)) {
+            return oldest;
+        }
+        for below in self.paths_below(path) {
+            let is_covered = extent == Extent::Subtree
+                || (matches!(self.marks[&below].extent, Extent::Entry(_))
+                    && below.parent().as_ref() == Some(path));
+            if is_covered && let Some(mark) = self.take(&below) {
+                oldest = oldest.min(mark.born);
+            }
+        }
+        oldest
+    }
+
+    /// Adds to the mark at exactly `path`, making it if need be.
+    fn merge(
+        &mut self,
+        path: &RelPath,
+        extent: Extent,
+        urgency: Urgency,
+        born: Instant,
+        now: Instant,
+    ) {
+        let (due, is_quiet_wait) = match urgency {
+            Urgency::Now => (now, false),
+            Urgency::WhenQuiet => (now + Urgency::QUIET, true),
+            Urgency::At(due) => (due, false),
+        };
+        if let Some(held) = self.marks.get_mut(path) {
+            let was_entry = matches!(held.extent, Extent::Entry(_));
+            held.extent = held.extent.max(extent);
+            held.born = held.born.min(born);
+            if let Some(old_due) = held.due {
+                let new_due = if held.is_quiet_wait && is_quiet_wait {
+                    due.min(held.born + Urgency::QUIET_MAX).max(old_due)
+                } else {
+                    due.min(old_due)
+                };
+                held.is_quiet_wait &= is_quiet_wait;
+                held.due = Some(new_due);
+                if new_due != old_due {
+                    self.order.remove(&(old_due, held.sequence, path.clone()));
+                    self.order.insert((new_due, held.sequence, path.clone()));
+                }
+            }
+            if was_entry && !matches!(extent, Extent::Entry(_)) {
+                self.count_entry(path, -1);
+            }
+            return;
+        }
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let held = Held {
+            extent,
+            born,
+            due: Some(due),
+            is_quiet_wait,
+            sequence,
+        };
+        self.marks.insert(path.clone(), held);
+        self.order.insert((due, sequence, path.clone()));
+        self.bytes += MARK_BYTES + path.as_bytes().len();
+        if matches!(extent, Extent::Entry(_)) {
+            self.count_entry(path, 1);
+        }
+    }
+
+    fn count_entry(&mut self, path: &RelPath, change: i32) {
+        let Some(parent) = path.parent() else { return };
+        let count = self.entries.entry(parent.clone()).or_default();
+        *count = count.saturating_add_signed(change);
+        if *count == 0 {
+            self.entries.remove(&parent);
+        }
+    }
+
+    /// Gives up detail until a quarter of the budget is free: fullest directories first, then the
+    /// deepest levels.
+    fn coarsen(&mut self, now: Instant) {
+        let target_bytes = self.bytes_max / 4 * 3;
+        let mut fullest: Vec<(u32, RelPath)> = self
+            .entries
+            .iter()
+            .filter(|&(_, &count)| count > 1)
+            .map(|(path, &count)| (count, path.clone()))
+            .collect();
+        fullest.sort_unstable();
+        while self.bytes > target_bytes
+            && let Some((_, directory)) = fullest.pop()
+        {
+            self.insert_coarse(&directory, Extent::Directory, now);
+        }
+        while self.bytes > target_bytes {
+            let depth_of = |path: &RelPath| path.components().count();
+            let Some(depth) = self
+                .marks
+                .keys()
+                .map(depth_of)
+                .max()
+                .filter(|&depth| depth > 0)
+            else {
+                break;
+            };
+            let deepest: BTreeSet<RelPath> = self
+                .marks
+                .keys()
+                .filter(|path| depth_of(path) == depth)
+                .filter_map(RelPath::parent)
+                .collect();
+            for parent in deepest {
+                self.insert_coarse(&parent, Extent::Subtree, now);
+            }
+        }
+        log::debug!(
+            "marks coarsened to {} in {} bytes",
+            self.marks.len(),
+            self.bytes
+        );
+    }
+
+    fn insert_coarse(&mut self, path: &RelPath, extent: Extent, now: Instant) {
+        if self.covering_above(path, extent).is_none() {
+            let born = self.absorb(path, extent, now);
+            self.merge(path, extent, Urgency::Now, born, now);
+        }
+    }
+
+    /// The marked paths below `path`, itself excluded.
+    fn paths_below(&self, path: &RelPath) -> Vec<RelPath> {
+        if path.is_root() {
+            return self
+                .marks
+                .keys()
+                .filter(|marked| !marked.is_root())
+                .cloned()
+                .collect();
+        }
+        let start = [path.as_bytes(), b"/"].concat();
+        let end = [path.as_bytes(), b"0"].concat();
+        let range = (Bound::Included(&start[..]), Bound::Excluded(&end[..]));
+        self.marks
+            .range::<[u8], _>(range)
+            .map(|(marked, _)| marked.clone())
+            .collect()
+    }
+}
+
+/// The entry `name` of `directory` as a path; the directory itself where that would be too long.
+#[must_use]
+pub fn entry_path(directory: &RelPath, name: &Name) -> RelPath {
+    directory.join(name).unwrap_or_else(|_| directory.clone())
+}

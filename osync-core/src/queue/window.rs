@@ -1,0 +1,202 @@
+//! How many bytes may be in flight to one sink.
+//!
+//! Whatever lies in anybody's buffers delays a live change behind it, so the window aims at a queueing
+//! delay rather than at a size: it grows while messages come through quickly and shrinks when they
+//! begin to queue. Thin links get tens of kilobytes, fast ones megabytes, without being told.
+//!
+//! The sink grants cumulatively, so a lost or repeated grant does no harm.
+//!
+//! Origin: LEDBAT (RFC 6817), with the delay measured over the whole way there and back.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Aimed-at time that a byte waits behind others.
+pub const DELAY_TARGET: Duration = Duration::from_millis(3);
+/// Smallest window: two chunks on the thinnest link.
+pub const WINDOW_BYTES_MIN: u64 = 32 * 1024;
+/// Largest window. On a machine's own loopback it is the processors that queue, not the link.
+pub const WINDOW_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Where a session begins.
+pub const WINDOW_BYTES_START: u64 = 256 * 1024;
+/// Most messages in flight, whatever their size: below every queue's bound on the way.
+pub const WINDOW_MESSAGES_MAX: u64 = 512;
+/// For how long the shortest round trip seen counts as the way's own.
+const BASE_AGE_MAX: Duration = Duration::from_secs(10);
+/// How fast the window moves: gain per round trip, as a part of the window.
+const GAIN: f64 = 0.5;
+
+/// The window of one session, seen from the source.
+#[derive(Debug)]
+pub struct Window {
+    bytes: f64,
+    sent_bytes: u64,
+    consumed_bytes: u64,
+    /// Sequence, cumulative bytes and time of the messages not yet known to be consumed.
+    in_flight: VecDeque<(u64, u64, Instant)>,
+    base: Option<(Duration, Instant)>,
+}
+
+impl Window {
+    /// The window of a session that begins.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a window is far below 2^52 bytes"
+    )]
+    pub fn new() -> Self {
+        Self {
+            bytes: WINDOW_BYTES_START as f64,
+            sent_bytes: 0,
+            consumed_bytes: 0,
+            in_flight: VecDeque::new(),
+            base: None,
+        }
+    }
+
+    /// The present size, in bytes.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped"
+    )]
+    pub fn size_bytes(&self) -> u64 {
+        self.bytes as u64
+    }
+
+    /// Bytes sent and not known to be consumed.
+    #[must_use]
+    pub fn in_flight_bytes(&self) -> u64 {
+        self.sent_bytes - self.consumed_bytes
+    }
+
+    /// How many bytes may still be sent, `reserve_bytes` beyond the window; 0 once too many messages are out.
+    #[must_use]
+    pub fn room_bytes(&self, reserve_bytes: u64) -> u64 {
+        if self.in_flight.len() as u64 >= WINDOW_MESSAGES_MAX {
+            return 0;
+        }
+        (self.size_bytes() + reserve_bytes).saturating_sub(self.in_flight_bytes())
+    }
+
+    /// Records that message `sequence` of `bytes` bytes was sent at `now`.
+    pub fn on_sent(&mut self, sequence: u64, bytes: u64, now: Instant) {
+        self.sent_bytes += bytes;
+        self.in_flight.push_back((sequence, self.sent_bytes, now));
+    }
+
+    /// Takes a grant: `consumed_bytes` in all, the message `newest` last.
+    ///
+    /// Returns `false` if it claims more than was sent; nothing is changed then.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "bytes in flight are far below 2^52"
+    )]
+    pub fn on_credit(&mut self, consumed_bytes: u64, newest: u64, now: Instant) -> bool {
+        if consumed_bytes > self.sent_bytes {
+            return false;
+        }
+        let was_full = self.in_flight_bytes() as f64 > self.bytes * 0.5;
+        let fresh_bytes = consumed_bytes.saturating_sub(self.consumed_bytes);
+        self.consumed_bytes = self.consumed_bytes.max(consumed_bytes);
+        let sent_at = self
+            .in_flight
+            .iter()
+            .find(|(sequence, _, _)| *sequence == newest)
+            .map(|&(_, _, sent_at)| sent_at);
+        while self
+            .in_flight
+            .front()
+            .is_some_and(|&(_, cumulative, _)| cumulative <= self.consumed_bytes)
+        {
+            self.in_flight.pop_front();
+        }
+        if let Some(sent_at) = sent_at {
+            self.adapt(
+                now.saturating_duration_since(sent_at),
+                fresh_bytes,
+                was_full,
+                now,
+            );
+        }
+        true
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "bytes in flight are far below 2^52"
+    )]
+    fn adapt(&mut self, round_trip: Duration, fresh_bytes: u64, was_full: bool, now: Instant) {
+        let base = match self.base {
+            Some((base, at)) if base <= round_trip && now.duration_since(at) < BASE_AGE_MAX => base,
+            Some(_) | None => {
+                self.base = Some((round_trip, now));
+                round_trip
+            }
+        };
+        let target = DELAY_TARGET.as_secs_f64();
+        let off = (target - (round_trip - base).as_secs_f64()) / target;
+        // A window that is not used says nothing about whether a larger one would queue.
+        let off = if was_full {
+            off.clamp(-1.0, 1.0)
+        } else {
+            off.clamp(-1.0, 0.0)
+        };
+        self.bytes = (self.bytes + GAIN * off * fresh_bytes as f64)
+            .clamp(WINDOW_BYTES_MIN as f64, WINDOW_BYTES_MAX as f64);
+    }
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link of `bytes_per_second` with `delay` there and back; returns the window after `seconds`.
+    fn settled(bytes_per_second: u64, delay: Duration, seconds: u64) -> u64 {
+        let mut window = Window::new();
+        let start = Instant::now();
+        let mut now = start;
+        let mut link_free_at = start;
+        let mut arrivals: VecDeque<(Instant, u64, u64)> = VecDeque::new();
+        let (mut sequence, mut consumed) = (0, 0);
+        let chunk = 16 * 1024;
+        while now < start + Duration::from_secs(seconds) {
+            while window.room_bytes(0) >= chunk {
+                sequence += 1;
+                window.on_sent(sequence, chunk, now);
+                let transmission = Duration::from_secs_f64(16384.0 / bytes_per_second as f64);
+                link_free_at = link_free_at.max(now) + transmission;
+                arrivals.push_back((link_free_at + delay, sequence, chunk));
+            }
+            let (at, newest, bytes) = arrivals.pop_front().unwrap();
+            now = at;
+            consumed += bytes;
+            assert!(window.on_credit(consumed, newest, now));
+        }
+        window.size_bytes()
+    }
+
+    #[test]
+    fn a_thin_link_gets_a_small_window_and_a_fast_one_a_large() {
+        let thin = settled(12_500_000, Duration::from_micros(200), 5);
+        let fast = settled(1_250_000_000, Duration::from_micros(200), 5);
+
+        assert!(thin < 150_000, "{thin}");
+        assert!(fast > 1_000_000, "{fast}");
+    }
+
+    #[test]
+    fn credit_beyond_what_was_sent_is_refused() {
+        let mut window = Window::new();
+        window.on_sent(1, 100, Instant::now());
+        assert!(!window.on_credit(101, 1, Instant::now()));
+        assert_eq!(window.in_flight_bytes(), 100);
+    }
+}

@@ -1,0 +1,109 @@
+//! Threads that read the source, live jobs first.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded, never};
+
+use crate::model::work_id::WorkId;
+use crate::ports::source::Source;
+use crate::protocol::source::job::{Done, Job};
+use crate::queue::mark::Lane;
+use crate::runtime::JOBS_MAX;
+use crate::runtime::read::{self, OpenFile};
+use crate::runtime::worker::Worker;
+
+/// A job on its way to a reader, with the file it goes on reading.
+#[derive(Debug)]
+pub struct Order {
+    /// Whose work.
+    pub session: u64,
+    /// The piece of work.
+    pub work: WorkId,
+    /// What to read.
+    pub job: Job,
+    /// The open file of this piece of work.
+    pub open: Option<OpenFile>,
+}
+
+/// A job that is done.
+#[derive(Debug)]
+pub struct Result {
+    /// Whose work.
+    pub session: u64,
+    /// The piece of work.
+    pub work: WorkId,
+    /// What was found.
+    pub done: Done,
+    /// The open file, if there is more to read.
+    pub open: Option<OpenFile>,
+}
+
+/// The readers. Dropping the pool ends and joins them.
+#[derive(Debug)]
+pub struct ReaderPool {
+    live: Option<Sender<Order>>,
+    backlog: Option<Sender<Order>>,
+    workers: Vec<Worker>,
+}
+
+impl ReaderPool {
+    /// Starts `readers` threads; results arrive at the receiver.
+    ///
+    /// # Errors
+    /// What the operating system says when it has no thread to give.
+    pub fn start(source: &Arc<dyn Source>, readers: usize) -> std::io::Result<(Self, Receiver<Result>)> {
+        let (live, live_orders) = bounded(JOBS_MAX);
+        let (backlog, backlog_orders) = bounded(JOBS_MAX);
+        let (results, receiver) = bounded(2 * JOBS_MAX);
+        let mut workers = Vec::with_capacity(readers);
+        for index in 0..readers {
+            let source = Arc::clone(source);
+            let (live, backlog) = (live_orders.clone(), backlog_orders.clone());
+            let results = results.clone();
+            workers.push(Worker::start(&format!("reader-{index}"), move || {
+                serve(source.as_ref(), live, backlog, &results);
+            })?);
+        }
+        Ok((Self { live: Some(live), backlog: Some(backlog), workers }, receiver))
+    }
+
+    /// Hands an order to the next free reader.
+    pub fn order(&self, lane: Lane, order: Order) {
+        let orders = match lane {
+            Lane::Live => &self.live,
+            Lane::Backlog => &self.backlog,
+        };
+        // It can only fail once all readers have panicked; joining them will tell.
+        if orders.as_ref().is_some_and(|orders| orders.send(order).is_err()) {
+            log::error!("no reader is left");
+        }
+    }
+}
+
+impl Drop for ReaderPool {
+    fn drop(&mut self) {
+        (self.live, self.backlog) = (None, None);
+        self.workers.clear();
+    }
+}
+
+fn serve(
+    source: &dyn Source,
+    mut live: Receiver<Order>,
+    mut backlog: Receiver<Order>,
+    results: &Sender<Result>,
+) {
+    let (mut is_live_over, mut is_backlog_over) = (false, false);
+    while !(is_live_over && is_backlog_over) {
+        let order = crossbeam_channel::select_biased! {
+            recv(live) -> order => order.map_err(|_| (is_live_over, live) = (true, never())),
+            recv(backlog) -> order => order.map_err(|_| (is_backlog_over, backlog) = (true, never())),
+        };
+        let Ok(Order { session, work, job, mut open }) = order else { continue };
+        let done = read::perform(source, job, &mut open, Instant::now);
+        if results.send(Result { session, work, done, open }).is_err() {
+            return;
+        }
+    }
+}

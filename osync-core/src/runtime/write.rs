@@ -1,0 +1,325 @@
+//! Carries out the tasks of a sink's machine.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use crate::compare::{diff, listing};
+use crate::model::digest::{Digest, Hasher};
+use crate::model::fidelity::Fidelity;
+use crate::model::metadata::{Kind, Metadata};
+use crate::model::name::Name;
+use crate::model::rel_path::RelPath;
+use crate::model::work_id::WorkId;
+use crate::ports::counters::Counters;
+use crate::ports::sink::{Sink, SinkError, StagedFile};
+use crate::protocol::sink::task::{Action, Finished};
+use crate::runtime::read::chain;
+use crate::wire::message::{Answer, Failure, Message, Range, State};
+use crate::wire::{decode, encode};
+
+/// Names of extra entries in one message, in bytes, about.
+const EXTRA_BYTES_MAX: usize = 64 * 1024;
+
+/// Files that are arriving in chunks, of one writer.
+#[derive(Default)]
+pub struct Staging {
+    files: HashMap<WorkId, Staged>,
+}
+
+impl std::fmt::Debug for Staging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Staging").field("files", &self.files.len()).finish()
+    }
+}
+
+struct Staged {
+    path: RelPath,
+    file: Box<dyn StagedFile>,
+    hasher: Hasher,
+    offset_bytes: u64,
+}
+
+impl Staging {
+    /// Forgets all files: their session is over.
+    pub fn clear(&mut self) {
+        self.files.clear();
+    }
+}
+
+/// Does `action` in `directory` of `sink`.
+pub fn perform(
+    sink: &dyn Sink,
+    directory: &RelPath,
+    action: Action,
+    staging: &mut Staging,
+    counters: &Counters,
+) -> Finished {
+    match action {
+        Action::Put { work, own, payload, items_bytes } => {
+            match put(sink, directory, own.as_ref(), &payload, items_bytes, counters) {
+                Ok(failures) => applied(work, failures),
+                Err(error) => breach(&error.to_string()),
+            }
+        }
+        Action::Open { work, path, size_bytes } => open(sink, work, path, size_bytes, staging),
+        Action::Chunk { work, offset_bytes, payload } => {
+            chunk(work, offset_bytes, &payload, staging)
+        }
+        Action::Close { work, metadata, own, digest } => {
+            let Some(staged) = staging.files.remove(&work) else { return Finished::default() };
+            let result = close(sink, directory, staged, &metadata, own.as_ref(), digest);
+            if result.is_ok() {
+                Counters::add(&counters.entries, 1);
+                Counters::add(&counters.files, 1);
+                Counters::add(&counters.content_bytes, metadata.kind.size_bytes());
+            }
+            applied(work, failure(None, result).into_iter().collect())
+        }
+        Action::Abort { work } => match staging.files.remove(&work) {
+            Some(_) => applied(work, Vec::new()),
+            None => Finished::default(),
+        },
+        Action::Compare { work, range, digest, fidelity } => {
+            answer(work, compare(sink, &range, digest, fidelity, counters))
+        }
+        Action::Listing { work, range, own, payload, fidelity } => {
+            differences(sink, work, &range, own.as_ref(), &payload, fidelity)
+        }
+        Action::Rename { work, from, to, metadata } => {
+            let result = rename(sink, &from, &to, &metadata);
+            Counters::add(&counters.renamed, u64::from(result.is_ok()));
+            applied(work, failure(None, result).into_iter().collect())
+        }
+        Action::Nothing => Finished::default(),
+    }
+}
+
+fn put(
+    sink: &dyn Sink,
+    directory: &RelPath,
+    own: Option<&Metadata>,
+    payload: &Bytes,
+    items_bytes: u32,
+    counters: &Counters,
+) -> Result<Vec<Failure>, decode::DecodeError> {
+    let items = decode::items(payload, items_bytes)?;
+    let mut failures = Vec::new();
+    for (index, (item, content)) in (0_u32..).zip(items) {
+        let result = match directory.join(&item.name) {
+            Ok(path) => put_item(sink, &path, &item.state, &payload[content], counters),
+            Err(_) => Err(SinkError::Stale { path: directory.clone() }),
+        };
+        failures.extend(failure(Some(index), result));
+    }
+    if let Some(own) = own {
+        failures.extend(failure(None, set_own(sink, directory, own)));
+    }
+    Ok(failures)
+}
+
+fn put_item(
+    sink: &dyn Sink,
+    path: &RelPath,
+    state: &State,
+    content: &[u8],
+    counters: &Counters,
+) -> Result<(), SinkError> {
+    match state {
+        State::Absent => {
+            let was_there = sink.remove(path)?;
+            Counters::add(&counters.removed, u64::from(was_there));
+        }
+        State::Directory => {
+            sink.make_directory(path)?;
+        }
+        State::Special(metadata) => sink.make_special(path, metadata)?,
+        State::File(metadata) => {
+            sink.write_file(path, metadata, content)?;
+            Counters::add(&counters.files, 1);
+            Counters::add(&counters.content_bytes, content.len() as u64);
+        }
+        State::Kept(metadata) => {
+            let found = sink.metadata(path)?;
+            let keeps = found.is_some_and(|found| has_same_content(&found, metadata));
+            if !keeps {
+                return Err(SinkError::Stale { path: path.clone() });
+            }
+            sink.set_metadata(path, metadata)?;
+        }
+    }
+    Counters::add(&counters.entries, 1);
+    Ok(())
+}
+
+/// Whether `found` has the content that `wanted` speaks of, as far as metadata can tell.
+fn has_same_content(found: &Metadata, wanted: &Metadata) -> bool {
+    found.kind == wanted.kind && (!wanted.kind.is_file() || found.modified == wanted.modified)
+}
+
+/// Gives `directory` its own metadata. It may not have been made yet: another writer does the directory above.
+fn set_own(sink: &dyn Sink, directory: &RelPath, own: &Metadata) -> Result<(), SinkError> {
+    match sink.set_metadata(directory, own) {
+        Err(SinkError::Stale { .. }) => {
+            sink.make_directory(directory)?;
+            sink.set_metadata(directory, own)
+        }
+        result => result,
+    }
+}
+
+fn open(sink: &dyn Sink, work: WorkId, path: RelPath, size_bytes: u64, staging: &mut Staging) -> Finished {
+    match sink.stage(&path, size_bytes) {
+        Ok(file) => {
+            let staged = Staged { path, file, hasher: Hasher::default(), offset_bytes: 0 };
+            staging.files.insert(work, staged);
+            Finished::default()
+        }
+        Err(error) => applied(work, failure(None, Err(error)).into_iter().collect()),
+    }
+}
+
+fn chunk(work: WorkId, offset_bytes: u64, bytes: &[u8], staging: &mut Staging) -> Finished {
+    // A file that has failed was confirmed as such; what is still on its way to it is of no use.
+    let Some(staged) = staging.files.get_mut(&work) else { return Finished::default() };
+    if staged.offset_bytes != offset_bytes {
+        return breach("a chunk that leaves a gap");
+    }
+    staged.hasher.update(bytes);
+    staged.offset_bytes += bytes.len() as u64;
+    match staged.file.append(bytes) {
+        Ok(()) => Finished::default(),
+        Err(error) => {
+            staging.files.remove(&work);
+            applied(work, failure(None, Err(error)).into_iter().collect())
+        }
+    }
+}
+
+fn close(
+    sink: &dyn Sink,
+    directory: &RelPath,
+    staged: Staged,
+    metadata: &Metadata,
+    own: Option<&Metadata>,
+    expected: Digest,
+) -> Result<(), SinkError> {
+    let Staged { path, file, hasher, offset_bytes } = staged;
+    let actual = hasher.finish();
+    if actual != expected {
+        return Err(SinkError::DigestMismatch { path, expected, actual });
+    }
+    if (metadata.kind != Kind::File { size_bytes: offset_bytes }) {
+        return Err(SinkError::Stale { path });
+    }
+    file.commit(metadata)?;
+    own.map_or(Ok(()), |own| set_own(sink, directory, own))
+}
+
+fn rename(sink: &dyn Sink, from: &RelPath, to: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
+    let found = sink.metadata(from)?;
+    let is_it = found.is_some_and(|found| {
+        if metadata.kind.is_directory() {
+            found.kind.is_directory()
+        } else {
+            has_same_content(&found, metadata)
+        }
+    });
+    if is_it { sink.rename(from, to) } else { Err(SinkError::Stale { path: from.clone() }) }
+}
+
+/// The sink's own listing of `range`, with the directory's own metadata where the range is its first.
+fn list(
+    sink: &dyn Sink,
+    range: &Range,
+) -> Result<Option<(Option<Metadata>, Vec<crate::model::metadata::Entry>)>, SinkError> {
+    let own = match (&range.after, sink.metadata(&range.directory)?) {
+        (_, Some(found)) if !found.kind.is_directory() => return Ok(None),
+        (_, None) => return Ok(None),
+        (None, found) => found,
+        (Some(_), Some(_)) => None,
+    };
+    let entries = sink.list(&range.directory, range.after.as_ref(), range.until.as_ref())?;
+    Ok(entries.map(|entries| (own, entries)))
+}
+
+fn compare(
+    sink: &dyn Sink,
+    range: &Range,
+    expected: Digest,
+    fidelity: Fidelity,
+    counters: &Counters,
+) -> Result<Answer, SinkError> {
+    let Some((own, entries)) = list(sink, range)? else { return Ok(Answer::Missing) };
+    if listing::digest(own.as_ref(), &entries, fidelity) == expected {
+        Counters::add(&counters.directories_equal, 1);
+        return Ok(Answer::Equal);
+    }
+    Ok(Answer::Differs)
+}
+
+fn differences(
+    sink: &dyn Sink,
+    work: WorkId,
+    range: &Range,
+    own: Option<&Metadata>,
+    payload: &[u8],
+    fidelity: Fidelity,
+) -> Finished {
+    let theirs = match decode::entries(payload) {
+        Ok(entries) => entries,
+        Err(error) => return breach(&error.to_string()),
+    };
+    let (our_own, ours) = match list(sink, range) {
+        Ok(Some(found)) => found,
+        Ok(None) => return answer(work, Ok(Answer::Missing)),
+        Err(error) => return answer(work, Err(error)),
+    };
+    let difference = diff::diff(&theirs, &ours, fidelity);
+    let own = own.map(|own| fidelity.masked(own)) != our_own.map(|own| fidelity.masked(&own));
+    let mut extras = parts(difference.extra);
+    let last = extras.pop().unwrap_or_default();
+    let message = |own, wanted, extra, is_last| Message::Answer {
+        work,
+        answer: Answer::Entries { own, wanted, extra, is_last },
+    };
+    let mut replies: Vec<Message> =
+        extras.into_iter().map(|extra| message(false, Vec::new(), extra, false)).collect();
+    replies.push(message(own, difference.wanted, last, true));
+    Finished { replies, breach: None }
+}
+
+/// Cuts `names` into parts that fit a message.
+fn parts(names: Vec<Name>) -> Vec<Vec<Name>> {
+    let mut parts = vec![Vec::new()];
+    let mut bytes = 0;
+    for name in names {
+        bytes += name.as_bytes().len() + 2;
+        if bytes > EXTRA_BYTES_MAX {
+            bytes = 0;
+            parts.push(Vec::new());
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(name);
+        }
+    }
+    parts
+}
+
+fn failure(item: Option<u32>, result: Result<(), SinkError>) -> Option<Failure> {
+    let error = result.err()?;
+    Some(Failure { item, is_stale: error.is_stale(), text: encode::text(&chain(&error)) })
+}
+
+fn answer(work: WorkId, result: Result<Answer, SinkError>) -> Finished {
+    let answer = result.unwrap_or_else(|error| Answer::Failed { text: encode::text(&chain(&error)) });
+    Finished { replies: vec![Message::Answer { work, answer }], breach: None }
+}
+
+fn applied(work: WorkId, failures: Vec<Failure>) -> Finished {
+    Finished { replies: vec![Message::Applied { work, failures }], breach: None }
+}
+
+fn breach(text: &str) -> Finished {
+    Finished { replies: Vec::new(), breach: Some(encode::text(text)) }
+}

@@ -1,0 +1,160 @@
+//! `SinkEndpoint`: the receiving end, ready to use.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::error::Error;
+use crate::model::connection::ConnectionDetails;
+use crate::model::report::{QueueReport, TransferReport};
+use crate::options::SinkOptions;
+use crate::ports::counters::Counters;
+use crate::ports::monitor::Monitor;
+use crate::ports::sink::Sink;
+use crate::ports::transport::Transport;
+use crate::protocol::sink::source_controller::SourceController;
+use crate::runtime::sink_loop::{Command, SinkLoop};
+use crate::runtime::source_loop::Ended;
+use crate::runtime::worker::Worker;
+use crate::runtime::writer_pool::WriterPool;
+use crate::runtime::{ARRIVALS_MAX, COMMANDS_MAX};
+
+/// A sink that follows its source on threads of its own, across restarts of either.
+///
+/// Dropping it stops it as [`SinkEndpoint::stop`] and [`SinkEndpoint::join`] do.
+#[derive(Debug)]
+pub struct SinkEndpoint {
+    commands: Sender<Command>,
+    ended: Receiver<Result<(), Ended>>,
+    worker: Option<Worker>,
+    counters: Arc<Counters>,
+    sink: SinkHandle,
+}
+
+/// The sink, for tidying on the host's thread.
+struct SinkHandle(Arc<dyn Sink>);
+
+impl std::fmt::Debug for SinkHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sink")
+    }
+}
+
+/// The sink holds everything that had happened at the source when it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InSync {
+    /// Paths that could not be replicated and are tried again.
+    pub problems: u64,
+}
+
+impl SinkEndpoint {
+    /// Connects to the source at `details`, which need not be there yet; returns at once.
+    ///
+    /// `monitor` is called from the endpoint's thread.
+    ///
+    /// # Errors
+    /// [`Error::Transport`] if an address makes no sense, [`Error::System`] if there are no threads to be had.
+    pub fn start(
+        sink: Arc<dyn Sink>,
+        transport: &dyn Transport,
+        details: &ConnectionDetails,
+        options: SinkOptions,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Self, Error> {
+        let (arrivals_sender, arrivals) = bounded(ARRIVALS_MAX);
+        let (commands, command_receiver) = bounded(COMMANDS_MAX);
+        let (ended_sender, ended) = bounded(1);
+        let counters = Arc::new(Counters::default());
+        let (writers, finished) = WriterPool::start(&sink, options.writers, &counters)?;
+        let link = transport.connect(details, arrivals_sender)?;
+        let machine = SourceController::new(options.name, sink.fidelity(), Instant::now());
+        let sink_loop = SinkLoop {
+            machine,
+            link,
+            writers,
+            monitor,
+            arrivals,
+            finished,
+            commands: command_receiver,
+            waiting: HashMap::new(),
+            last_cookie: 0,
+        };
+        let worker = Worker::start("sink", move || {
+            let result = sink_loop.run();
+            // The owner may have gone; then nobody wants to know.
+            ended_sender.send(result).unwrap_or_default();
+        })?;
+        Ok(Self { commands, ended, worker: Some(worker), counters, sink: SinkHandle(sink) })
+    }
+
+    /// Waits until the sink holds everything that had happened at the source when this was called, for
+    /// `timeout` at the most (for ever, if `None`); `None` if that was too short.
+    ///
+    /// # Errors
+    /// [`Error::HasEnded`] if the endpoint has ended or ends meanwhile.
+    pub fn wait_in_sync(&self, timeout: Option<Duration>) -> Result<Option<InSync>, Error> {
+        let (sender, receiver) = bounded(1);
+        self.commands.send(Command::AskSync(sender)).map_err(|_| Error::HasEnded)?;
+        let answer = match timeout {
+            Some(timeout) => receiver.recv_timeout(timeout),
+            None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match answer {
+            Ok(problems) => {
+                self.sink.0.tidy();
+                Ok(Some(InSync { problems }))
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(Error::HasEnded),
+        }
+    }
+
+    /// What has arrived and is not yet written. What the source still has to send only the source knows.
+    #[must_use]
+    pub fn queue_report(&self) -> QueueReport {
+        let (sender, receiver) = bounded(1);
+        let (in_flight, is_connected) = match self.commands.send(Command::Report(sender)) {
+            Ok(()) => receiver.recv().unwrap_or_default(),
+            Err(_) => (0, false),
+        };
+        QueueReport { in_flight, is_idle: is_connected && in_flight == 0, ..QueueReport::default() }
+    }
+
+    /// What has been applied since the start.
+    #[must_use]
+    pub fn transfer_report(&self) -> TransferReport {
+        self.counters.report()
+    }
+
+    /// Begins to end the session by agreement; returns at once.
+    pub fn stop(&self) {
+        // An endpoint that has ended needs no stopping.
+        self.commands.send(Command::Stop).unwrap_or_default();
+    }
+
+    /// Whether the endpoint has ended, stopped or by itself.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.worker.as_ref().is_none_or(Worker::is_finished)
+    }
+
+    /// Waits for the end: after [`SinkEndpoint::stop`] about 3 s at the most, longer if a write does not return.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] if it ended by itself, [`Error::Panicked`] for a defect.
+    pub fn join(mut self) -> Result<(), Error> {
+        if let Some(worker) = self.worker.take() {
+            worker.join()?;
+        }
+        self.sink.0.tidy();
+        Ok(self.ended.try_recv().unwrap_or(Ok(()))?)
+    }
+}
+
+impl Drop for SinkEndpoint {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

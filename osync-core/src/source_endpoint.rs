@@ -1,0 +1,163 @@
+//! `SourceEndpoint`: the sending end, ready to use.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::error::Error;
+use crate::model::connection::ConnectionDetails;
+use crate::model::report::{QueueReport, TransferReport};
+use crate::model::session_id::SessionId;
+use crate::model::sink_id::SinkId;
+use crate::options::SourceOptions;
+use crate::ports::change_feed::{ChangeFeed, Reporter};
+use crate::ports::monitor::Monitor;
+use crate::ports::source::Source;
+use crate::ports::transport::Transport;
+use crate::protocol::source::control_service::SourceControlService;
+use crate::runtime::reader_pool::ReaderPool;
+use crate::runtime::source_loop::{Command, Ended, Reports, SourceLoop};
+use crate::runtime::worker::Worker;
+use crate::runtime::{ARRIVALS_MAX, CHANGES_MAX, COMMANDS_MAX};
+
+/// A source that serves its sinks on threads of its own.
+///
+/// Dropping it stops it as [`SourceEndpoint::stop`] and [`SourceEndpoint::join`] do.
+#[derive(Debug)]
+pub struct SourceEndpoint {
+    details: ConnectionDetails,
+    commands: Sender<Command>,
+    ended: Receiver<Result<(), Ended>>,
+    worker: Option<Worker>,
+}
+
+impl SourceEndpoint {
+    /// Binds both channels at `details` and begins to serve; returns at once.
+    ///
+    /// `monitor` is called from the endpoint's thread.
+    ///
+    /// # Errors
+    /// [`Error::Transport`] if an address cannot be used, [`Error::Feed`] if changes cannot be followed,
+    /// [`Error::System`] if there are no threads to be had.
+    pub fn start(
+        source: Arc<dyn Source>,
+        mut feed: Box<dyn ChangeFeed>,
+        transport: &dyn Transport,
+        details: &ConnectionDetails,
+        options: SourceOptions,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Self, Error> {
+        let (arrivals_sender, arrivals) = bounded(ARRIVALS_MAX);
+        let (changes_sender, changes) = bounded(CHANGES_MAX);
+        let (commands, command_receiver) = bounded(COMMANDS_MAX);
+        let (ended_sender, ended) = bounded(1);
+        let mut random = Random::new()?;
+        let (readers, results) = ReaderPool::start(&source, options.readers)?;
+        let link = transport.bind(details, arrivals_sender)?;
+        let details = link.details();
+        feed.start(Reporter::new(changes_sender))?;
+        let fidelity = source.fidelity();
+        let machine = SourceControlService::new(
+            options,
+            fidelity,
+            move || random.session(),
+            Instant::now(),
+        );
+        let source_loop = SourceLoop {
+            machine,
+            link,
+            feed,
+            readers,
+            monitor,
+            arrivals,
+            changes,
+            results,
+            commands: command_receiver,
+            files: HashMap::new(),
+        };
+        let worker = Worker::start("source", move || {
+            let result = source_loop.run();
+            // The owner may have gone; then nobody wants to know.
+            ended_sender.send(result).unwrap_or_default();
+        })?;
+        Ok(Self { details, commands, ended, worker: Some(worker) })
+    }
+
+    /// The addresses in use, wildcards resolved.
+    #[must_use]
+    pub fn details(&self) -> ConnectionDetails {
+        self.details.clone()
+    }
+
+    /// Where the queue of each connected sink stands. Empty once the endpoint has ended.
+    #[must_use]
+    pub fn reports(&self) -> Vec<(SinkId, QueueReport)> {
+        self.all_reports().into_iter().map(|(sink, queue, _)| (sink, queue)).collect()
+    }
+
+    /// What all connected sinks have confirmed, added up.
+    #[must_use]
+    pub fn transfer_report(&self) -> TransferReport {
+        let mut total = TransferReport::default();
+        for (_, _, report) in self.all_reports() {
+            total.add(&report);
+        }
+        total
+    }
+
+    fn all_reports(&self) -> Reports {
+        let (sender, receiver) = bounded(1);
+        if self.commands.send(Command::Report(sender)).is_err() {
+            return Vec::new();
+        }
+        receiver.recv().unwrap_or_default()
+    }
+
+    /// Begins to end every session by agreement; returns at once.
+    pub fn stop(&self) {
+        // An endpoint that has ended needs no stopping.
+        self.commands.send(Command::Stop).unwrap_or_default();
+    }
+
+    /// Whether the endpoint has ended, stopped or by itself.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.worker.as_ref().is_none_or(Worker::is_finished)
+    }
+
+    /// Waits for the end: after [`SourceEndpoint::stop`] about 3 s at the most.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] if it ended by itself, [`Error::Panicked`] for a defect.
+    pub fn join(mut self) -> Result<(), Error> {
+        if let Some(worker) = self.worker.take() {
+            worker.join()?;
+        }
+        Ok(self.ended.try_recv().unwrap_or(Ok(()))?)
+    }
+}
+
+impl Drop for SourceEndpoint {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Session ids from the operating system's random source, taken in advance so that it cannot fail later.
+struct Random(blake3::OutputReader);
+
+impl Random {
+    fn new() -> std::io::Result<Self> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(std::io::Error::other)?;
+        Ok(Self(blake3::Hasher::new_keyed(&seed).finalize_xof()))
+    }
+
+    fn session(&mut self) -> SessionId {
+        let mut bytes = [0; 16];
+        self.0.fill(&mut bytes);
+        SessionId::from_random(bytes)
+    }
+}
