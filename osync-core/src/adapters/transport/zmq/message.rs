@@ -157,10 +157,9 @@ mod tests {
 
     #[test]
     fn shared_and_static_payloads_are_copied_whole() {
+        static LARGE: [u8; 50_000] = [3; 50_000];
         let shared = Bytes::from(vec![7; 100_000]);
         let slice = shared.slice(10..90_000);
-        static LARGE: [u8; 50_000] = [3; 50_000];
-
         assert_eq!(&owned(slice)[..], &shared[10..90_000]);
         assert_eq!(&owned(Bytes::from_static(&LARGE))[..], LARGE);
     }

@@ -80,6 +80,7 @@ impl Transport for ZmqTransport {
         details: &ConnectionDetails,
         arrivals: Sender<Arrival>,
     ) -> Result<Box<dyn SinkLink>, TransportError> {
+        socket::check(&details.data, false)?;
         let sink = ZmqSink::connect(self.sockets.clone(), details.clone(), arrivals)?;
         Ok(Box::new(sink))
     }

@@ -126,9 +126,10 @@ impl Sockets {
 
 /// Binds and returns the address with wildcards resolved.
 fn bind(socket: &Socket, at: &str) -> Result<String, TransportError> {
+    check(at, true)?;
     let deadline = Instant::now() + BIND_WAIT_MAX;
     loop {
-        match socket.bind(at) {
+        match family(socket, at).and_then(|()| socket.bind(at)) {
             Ok(()) => break,
             Err(Error::EADDRINUSE) if Instant::now() < deadline => {
                 thread::sleep(BIND_WAIT_MAX / 20);
@@ -142,7 +143,31 @@ fn bind(socket: &Socket, at: &str) -> Result<String, TransportError> {
 }
 
 fn connect(socket: &Socket, to: &str) -> Result<(), TransportError> {
-    socket.connect(to).map_err(|error| unusable(to, error))
+    check(to, false)?;
+    family(socket, to)
+        .and_then(|()| socket.connect(to))
+        .map_err(|error| unusable(to, error))
+}
+
+/// IPv6 for literal IPv6 addresses only: with it, a host name resolves to its IPv6 address even where
+/// the other end has IPv4 alone.
+fn family(socket: &Socket, address: &str) -> zmq::Result<()> {
+    socket.set_ipv6(address.starts_with("tcp://["))
+}
+
+/// Checks the form of an address before libzmq does, which takes 99999 for port 34463.
+pub(super) fn check(address: &str, may_be_wildcard: bool) -> Result<(), TransportError> {
+    let is_good = if let Some(host_and_port) = address.strip_prefix("tcp://") {
+        let port = host_and_port.rsplit_once(':').map(|(_, port)| port);
+        port.is_some_and(|port| (port == "*" && may_be_wildcard) || port.parse::<u16>().is_ok())
+    } else {
+        address.starts_with("ipc://")
+    };
+    if is_good {
+        Ok(())
+    } else {
+        Err(unusable(address, Error::EINVAL))
+    }
 }
 
 /// Says what is wrong with an address and what to do about it.
