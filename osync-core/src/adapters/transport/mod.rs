@@ -1,1 +1,4 @@
 //! Transports.
+
+pub mod in_process;
+pub mod zmq;

@@ -1,0 +1,369 @@
+//! The thread that owns a link's sockets, and how the rest of the program reaches it.
+//!
+//! Commands come in through a bounded channel with a [`Waker`]; frames go out through the endpoint's
+//! arrivals channel, behind an [`Inbox`]. A turn obeys some commands, takes some control messages, then
+//! some data messages; it sleeps only if there were fewer than it would have taken. With the arrivals channel full
+//! it takes nothing more from its sockets, and waits for room there or for a command, whichever is first.
+//!
+//! Invariant: the thread never waits for arrivals alone, so a link's `send` always gets through to it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
+use zmq::{Error, Socket};
+
+use super::message::{self, Received, Sent};
+use super::waker::Waker;
+use crate::model::connection::Channel;
+use crate::ports::transport::{Arrival, Frame, PeerId, TransportError};
+
+/// Commands under way to the thread: a burst of small frames. The engine's window bounds their bytes.
+const COMMANDS_MAX: usize = 256;
+/// Commands obeyed, and messages taken from one socket, per turn.
+const PER_TURN_MAX: usize = 64;
+/// How often a thread that waits for room lets its sockets notice lost connections.
+const FULL_TICK: Duration = Duration::from_millis(50);
+/// How long the news that the transport failed waits for room in the arrivals channel.
+const FAILED_WAIT_MAX: Duration = Duration::from_secs(1);
+/// At most one line about malformed messages in this time.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// One end of the two channels: what differs between a source's thread and a sink's.
+pub(super) trait End {
+    /// What its link asks for.
+    type Command: Send + 'static;
+
+    /// Whether its sockets are ROUTERs.
+    const IS_ROUTER: bool;
+
+    /// Its socket for `channel`, if open.
+    fn socket(&self, channel: Channel) -> Option<&Socket>;
+
+    /// Does what the link asks for. An error ends the thread.
+    fn obey(&mut self, command: Self::Command, inbox: &mut Inbox) -> zmq::Result<()>;
+}
+
+/// A running thread. Dropping it lets the thread obey what it was told, close its sockets, and joins it.
+pub(super) struct IoThread<C> {
+    commands: Option<Sender<C>>,
+    waker: Arc<Waker>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl<C: Send + 'static> IoThread<C> {
+    /// Starts a thread whose sockets `open` makes, on that thread; returns what else `open` tells.
+    pub(super) fn start<E, T>(
+        arrivals: Sender<Arrival>,
+        open: impl FnOnce() -> Result<(E, T), TransportError> + Send + 'static,
+    ) -> Result<(Self, T), TransportError>
+    where
+        E: End<Command = C>,
+        T: Send + 'static,
+    {
+        let system = |verb| {
+            move |error: std::io::Error| TransportError::System {
+                verb,
+                reason: error.to_string(),
+            }
+        };
+        let waker = Arc::new(Waker::new().map_err(system("make an eventfd"))?);
+        let (sender, commands) = bounded(COMMANDS_MAX);
+        let (opened, outcome) = bounded(1);
+        let its_waker = Arc::clone(&waker);
+        let body = move || {
+            let end = match open() {
+                Ok((end, told)) => opened.send(Ok(told)).map(|()| end),
+                Err(error) => return drop(opened.send(Err(error))),
+            };
+            // The caller waits for the outcome, so it has been taken.
+            if let Ok(end) = end {
+                serve(end, commands, &its_waker, Inbox::new(arrivals));
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("osync-zmq".to_owned())
+            .spawn(body)
+            .map_err(system("start a thread"))?;
+        let io_thread = Self {
+            commands: Some(sender),
+            waker,
+            thread: Some(thread),
+        };
+        match outcome.recv() {
+            Ok(outcome) => Ok((io_thread, outcome?)),
+            // The crate `zmq` panics on system errors that it has no name for (ENOTDIR of an ipc path).
+            Err(_) => Err(TransportError::System {
+                verb: "use the addresses",
+                reason: "the ZeroMQ library gave up; look at paths and permissions".to_owned(),
+            }),
+        }
+    }
+
+    /// Gives the thread a command; waits while [`COMMANDS_MAX`] of them are under way.
+    pub(super) fn tell(&self, command: C) -> Result<(), TransportError> {
+        let commands = self.commands.as_ref().ok_or(TransportError::Closed)?;
+        commands.send(command).map_err(|_| TransportError::Closed)?;
+        self.waker.wake();
+        Ok(())
+    }
+}
+
+impl<C> Drop for IoThread<C> {
+    fn drop(&mut self) {
+        self.commands = None;
+        self.waker.wake();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("a ZeroMQ thread panicked");
+        }
+    }
+}
+
+/// The way to the endpoint: keeps order, loses nothing and never waits.
+pub(super) struct Inbox {
+    arrivals: Sender<Arrival>,
+    /// What found the channel full: one frame, and one notice per unreachable peer, at most.
+    waiting: VecDeque<Arrival>,
+    /// What a sink calls its source.
+    source: PeerId,
+}
+
+impl Inbox {
+    fn new(arrivals: Sender<Arrival>) -> Self {
+        Self {
+            arrivals,
+            waiting: VecDeque::new(),
+            source: PeerId::new(b"source"),
+        }
+    }
+
+    /// Sends `frame`, `to` a sink or to the source, and gives notice if that cannot be. Parts longer than `part_bytes_max` would make the
+    /// receiver cut the connection, again after every reconnect: they are refused here.
+    pub(super) fn send(
+        &mut self,
+        socket: Option<&Socket>,
+        channel: Channel,
+        to: Option<&PeerId>,
+        part_bytes_max: usize,
+        frame: Frame,
+    ) -> zmq::Result<()> {
+        let longest = frame.header.len().max(frame.payload.len());
+        let sent = match socket {
+            _ if longest > part_bytes_max => {
+                log::error!("{longest} bytes are too many for the {channel:?} channel; dropped");
+                Sent::Unreachable
+            }
+            Some(socket) => message::send(socket, to, frame)?,
+            None => Sent::Unreachable,
+        };
+        if sent == Sent::Unreachable {
+            let peer = to.unwrap_or(&self.source).clone();
+            let notice = Arrival::Unreachable { channel, peer };
+            if !self.waiting.contains(&notice) {
+                self.offer(notice);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    fn offer_frame(&mut self, channel: Channel, from: Option<PeerId>, frame: Frame) {
+        let peer = from.unwrap_or_else(|| self.source.clone());
+        self.offer(Arrival::Frame {
+            channel,
+            peer,
+            frame,
+        });
+    }
+
+    fn offer(&mut self, arrival: Arrival) {
+        if self.is_full() {
+            self.waiting.push_back(arrival);
+            return;
+        }
+        // Without an endpoint, arrivals are of no use to anybody; sends still are.
+        if let Err(TrySendError::Full(arrival)) = self.arrivals.try_send(arrival) {
+            self.waiting.push_back(arrival);
+        }
+    }
+}
+
+/// Why [`Turns::run`] ended.
+type Ended = Result<(), Error>;
+
+/// Runs `end` until its link is dropped.
+fn serve<E: End>(end: E, commands: Receiver<E::Command>, waker: &Waker, inbox: Inbox) {
+    let mut turns = Turns {
+        end,
+        commands,
+        inbox,
+        complaints: Complaints::default(),
+    };
+    let ended = turns.run(waker);
+    // Closes the sockets, and makes the link's sends fail, before the news is told.
+    let arrivals = turns.inbox.arrivals.clone();
+    drop(turns);
+    if let Err(error) = ended {
+        let reason = format!("ZeroMQ failed: {error}");
+        log::error!("{reason}");
+        arrivals
+            .send_timeout(Arrival::Failed { reason }, FAILED_WAIT_MAX)
+            .ok();
+    }
+}
+
+struct Turns<E: End> {
+    end: E,
+    commands: Receiver<E::Command>,
+    inbox: Inbox,
+    complaints: Complaints,
+}
+
+/// Whether the link still exists.
+#[derive(PartialEq, Eq)]
+enum Link {
+    Alive { has_more: bool },
+    Dropped,
+}
+
+impl<E: End> Turns<E> {
+    fn run(&mut self, waker: &Waker) -> Ended {
+        loop {
+            let has_commands = match self.obey_some()? {
+                Link::Alive { has_more } => has_more,
+                Link::Dropped => return Ok(()),
+            };
+            if self.inbox.is_full() {
+                if self.wait_for_room()? == Link::Dropped {
+                    return Ok(());
+                }
+                continue;
+            }
+            let has_messages = self.receive_some()?;
+            if !(has_commands || has_messages || self.inbox.is_full()) {
+                self.sleep(waker)?;
+            }
+        }
+    }
+
+    fn obey_some(&mut self) -> zmq::Result<Link> {
+        for _ in 0..PER_TURN_MAX {
+            match self.commands.try_recv() {
+                Ok(command) => self.end.obey(command, &mut self.inbox)?,
+                Err(TryRecvError::Empty) => return Ok(Link::Alive { has_more: false }),
+                Err(TryRecvError::Disconnected) => return Ok(Link::Dropped),
+            }
+        }
+        Ok(Link::Alive { has_more: true })
+    }
+
+    /// Takes control before data, a bounded number of each; says whether there may be more.
+    fn receive_some(&mut self) -> zmq::Result<bool> {
+        let mut has_more = false;
+        for channel in [Channel::Control, Channel::Data] {
+            let mut taken = 0;
+            while taken < PER_TURN_MAX {
+                let Some(socket) = self.end.socket(channel) else {
+                    break;
+                };
+                match message::receive(socket, E::IS_ROUTER)? {
+                    Received::Nothing => break,
+                    Received::Malformed => self.complaints.malformed(channel),
+                    Received::Frame(from, frame) => self.inbox.offer_frame(channel, from, frame),
+                }
+                if self.inbox.is_full() {
+                    return Ok(true);
+                }
+                taken += 1;
+            }
+            has_more |= taken == PER_TURN_MAX;
+        }
+        Ok(has_more)
+    }
+
+    /// Waits until the arrivals channel has taken one of those that wait, or a command came.
+    fn wait_for_room(&mut self) -> zmq::Result<Link> {
+        let mut select = Select::new();
+        let room = select.send(&self.inbox.arrivals);
+        select.recv(&self.commands);
+        let command = match select.select_timeout(FULL_TICK) {
+            Ok(ready) if ready.index() == room => {
+                let first = self.inbox.waiting.pop_front();
+                let first = first.expect("room is waited for only while something waits");
+                ready.send(&self.inbox.arrivals, first).ok();
+                return Ok(Link::Alive { has_more: true });
+            }
+            Ok(ready) => match ready.recv(&self.commands) {
+                Ok(command) => Some(command),
+                Err(_) => return Ok(Link::Dropped),
+            },
+            Err(_) => None,
+        };
+        if let Some(command) = command {
+            self.end.obey(command, &mut self.inbox)?;
+        } else {
+            // A socket that is not read from learns of lost connections in here only.
+            for channel in [Channel::Control, Channel::Data] {
+                if let Some(socket) = self.end.socket(channel) {
+                    socket.get_events()?;
+                }
+            }
+        }
+        Ok(Link::Alive { has_more: true })
+    }
+
+    /// Waits for a message or a command.
+    fn sleep(&self, waker: &Waker) -> zmq::Result<()> {
+        let mut items = Vec::with_capacity(3);
+        items.push(waker.poll_item());
+        for channel in [Channel::Control, Channel::Data] {
+            items.extend(
+                self.end
+                    .socket(channel)
+                    .map(|socket| socket.as_poll_item(zmq::POLLIN)),
+            );
+        }
+        match zmq::poll(&mut items, -1) {
+            Ok(_) => {}
+            Err(Error::EINTR) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        if items[0].is_readable() {
+            waker.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Tells of malformed messages without letting a hostile peer fill the log.
+#[derive(Default)]
+struct Complaints {
+    untold: u64,
+    told_at: Option<Instant>,
+}
+
+impl Complaints {
+    fn malformed(&mut self, channel: Channel) {
+        self.untold += 1;
+        if self
+            .told_at
+            .is_none_or(|told_at| told_at.elapsed() >= COMPLAINT_INTERVAL)
+        {
+            log::warn!(
+                "dropped {} malformed messages, the last on the {channel:?} channel",
+                self.untold
+            );
+            *self = Self {
+                untold: 0,
+                told_at: Some(Instant::now()),
+            };
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A sink's end: a DEALER for control, and one more for data per session.
+
+use crossbeam_channel::{Sender, bounded};
+use zmq::Socket;
+
+use super::io_thread::{End, Inbox, IoThread};
+use super::socket::{CONTROL_PART_BYTES_MAX, CREDIT_PART_BYTES_MAX, Sockets};
+use crate::model::connection::{Channel, ConnectionDetails};
+use crate::model::session_id::SessionId;
+use crate::ports::transport::{Arrival, Frame, SinkLink, TransportError};
+
+/// A [`SinkLink`] over ZeroMQ.
+pub(super) struct ZmqSink {
+    thread: IoThread<Command>,
+}
+
+impl ZmqSink {
+    /// Opens the command channel.
+    pub(super) fn connect(
+        sockets: Sockets,
+        details: ConnectionDetails,
+        arrivals: Sender<Arrival>,
+    ) -> Result<Self, TransportError> {
+        let (thread, ()) = IoThread::start(arrivals, move || {
+            let end = SinkEnd {
+                control: sockets.control_dealer(&details.control)?,
+                data: None,
+                sockets,
+                details,
+            };
+            Ok((end, ()))
+        })?;
+        Ok(Self { thread })
+    }
+
+    /// Has the thread do something that can fail, and waits for it.
+    fn ask(&self, command: impl FnOnce(Outcome) -> Command) -> Result<(), TransportError> {
+        let (done, outcome) = bounded(1);
+        self.thread.tell(command(done))?;
+        outcome.recv().map_err(|_| TransportError::Closed)?
+    }
+}
+
+impl SinkLink for ZmqSink {
+    fn open_data(&mut self, session: &SessionId) -> Result<(), TransportError> {
+        let session = *session;
+        self.ask(|done| Command::OpenData { session, done })
+    }
+
+    fn reset(&mut self) -> Result<(), TransportError> {
+        self.ask(|done| Command::Reset { done })
+    }
+
+    fn send(&mut self, channel: Channel, frame: Frame) -> Result<(), TransportError> {
+        self.thread.tell(Command::Send { channel, frame })
+    }
+}
+
+type Outcome = Sender<Result<(), TransportError>>;
+
+enum Command {
+    Send { channel: Channel, frame: Frame },
+    OpenData { session: SessionId, done: Outcome },
+    Reset { done: Outcome },
+}
+
+struct SinkEnd {
+    control: Socket,
+    data: Option<Socket>,
+    sockets: Sockets,
+    details: ConnectionDetails,
+}
+
+impl SinkEnd {
+    fn open_data(&mut self, session: &SessionId) -> Result<(), TransportError> {
+        self.data = None;
+        self.data = Some(self.sockets.data_dealer(&self.details.data, session)?);
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Result<(), TransportError> {
+        self.data = None;
+        self.control = self.sockets.control_dealer(&self.details.control)?;
+        Ok(())
+    }
+}
+
+impl End for SinkEnd {
+    type Command = Command;
+
+    const IS_ROUTER: bool = false;
+
+    fn socket(&self, channel: Channel) -> Option<&Socket> {
+        match channel {
+            Channel::Control => Some(&self.control),
+            Channel::Data => self.data.as_ref(),
+        }
+    }
+
+    fn obey(&mut self, command: Command, inbox: &mut Inbox) -> zmq::Result<()> {
+        match command {
+            Command::Send { channel, frame } => {
+                let part_bytes_max = match channel {
+                    Channel::Control => CONTROL_PART_BYTES_MAX,
+                    Channel::Data => CREDIT_PART_BYTES_MAX,
+                };
+                return inbox.send(self.socket(channel), channel, None, part_bytes_max, frame);
+            }
+            // Nobody waits any more only if the link's thread panicked.
+            Command::OpenData { session, done } => drop(done.send(self.open_data(&session))),
+            Command::Reset { done } => drop(done.send(self.reset())),
+        }
+        Ok(())
+    }
+}

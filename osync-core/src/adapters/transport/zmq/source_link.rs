@@ -1,0 +1,97 @@
+//! A source's end: two bound ROUTERs.
+
+use crossbeam_channel::Sender;
+use zmq::Socket;
+
+use super::io_thread::{End, Inbox, IoThread};
+use super::socket::{CONTENT_PART_BYTES_MAX, CONTROL_PART_BYTES_MAX, Sockets};
+use crate::model::connection::{Channel, ConnectionDetails};
+use crate::ports::transport::{Arrival, Frame, PeerId, SourceLink, TransportError};
+
+/// A [`SourceLink`] over ZeroMQ.
+pub(super) struct ZmqSource {
+    details: ConnectionDetails,
+    thread: IoThread<Outgoing>,
+}
+
+impl ZmqSource {
+    /// Binds both channels.
+    pub(super) fn bind(
+        sockets: Sockets,
+        details: ConnectionDetails,
+        arrivals: Sender<Arrival>,
+    ) -> Result<Self, TransportError> {
+        let (thread, details) = IoThread::start(arrivals, move || {
+            let (control, control_address) = sockets.control_router(&details.control)?;
+            let (data, data_address) = sockets.data_router(&details.data)?;
+            let resolved = ConnectionDetails {
+                control: control_address,
+                data: data_address,
+            };
+            Ok((SourceEnd { control, data }, resolved))
+        })?;
+        Ok(Self { details, thread })
+    }
+}
+
+impl SourceLink for ZmqSource {
+    fn details(&self) -> ConnectionDetails {
+        self.details.clone()
+    }
+
+    fn send(
+        &mut self,
+        channel: Channel,
+        peer: &PeerId,
+        frame: Frame,
+    ) -> Result<(), TransportError> {
+        self.thread.tell(Outgoing {
+            channel,
+            peer: peer.clone(),
+            frame,
+        })
+    }
+}
+
+struct Outgoing {
+    channel: Channel,
+    peer: PeerId,
+    frame: Frame,
+}
+
+struct SourceEnd {
+    control: Socket,
+    data: Socket,
+}
+
+impl End for SourceEnd {
+    type Command = Outgoing;
+
+    const IS_ROUTER: bool = true;
+
+    fn socket(&self, channel: Channel) -> Option<&Socket> {
+        Some(match channel {
+            Channel::Control => &self.control,
+            Channel::Data => &self.data,
+        })
+    }
+
+    fn obey(&mut self, outgoing: Outgoing, inbox: &mut Inbox) -> zmq::Result<()> {
+        let Outgoing {
+            channel,
+            peer,
+            frame,
+        } = outgoing;
+        let part_bytes_max = match channel {
+            Channel::Control => CONTROL_PART_BYTES_MAX,
+            Channel::Data => CONTENT_PART_BYTES_MAX,
+        };
+        inbox.send(
+            self.socket(channel),
+            channel,
+            Some(&peer),
+            part_bytes_max,
+            frame,
+        )
+    }
+}
