@@ -1,1 +1,3 @@
 //! What every implementation of a port must do, as tests to call.
+
+pub mod change_feed;

@@ -158,10 +158,10 @@ impl Drop for Session {
 impl Fences {
     /// Sends a fence on its way.
     pub(super) fn send(&mut self, cookie: u64) -> io::Result<()> {
+        self.files[self.turn].set_permissions(Permissions::from_mode(0o600))?;
         self.outstanding.push_back((cookie, self.turn));
-        let sent = self.files[self.turn].set_permissions(Permissions::from_mode(0o600));
         self.turn = 1 - self.turn;
-        sent
+        Ok(())
     }
 
     /// The cookie of the fence that came back through file `turn`.
