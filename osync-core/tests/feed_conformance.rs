@@ -29,6 +29,11 @@ macro_rules! conforms {
             }
 
             #[test]
+            fn covers_directories_that_replace_others() {
+                suite::covers_directories_that_replace_others(&$fixture);
+            }
+
+            #[test]
             fn pairs_renames() {
                 suite::pairs_renames(&$fixture);
             }

@@ -178,11 +178,11 @@ impl Driver {
         match signal {
             Signal::Created(path) => {
                 self.give_up_above(&path)?;
-                self.appeared(path, Touch::Writing)?;
+                self.look_at(path, Touch::Writing)?;
             }
             Signal::Removed(path) => {
                 self.give_up_above(&path)?;
-                self.vanished(path)?;
+                self.look_at(path, Touch::Settled)?;
             }
             Signal::Departed(path, cookie) => {
                 self.give_up_above(&path)?;
@@ -191,17 +191,14 @@ impl Driver {
             Signal::Arrived(path, cookie) => {
                 let from = self.renames.arrive(cookie);
                 self.give_up_above(&path)?;
-                match from {
-                    Some(from) => self.moved(from, path)?,
-                    None => self.appeared(path, Touch::Settled)?,
-                }
+                self.arrived(from, path)?;
             }
             Signal::Touched(path, touch) => {
                 self.give_up_above(&path)?;
                 self.report(Change::Entry { path, touch })?;
             }
             Signal::Fence(turn) => {
-                self.all_vanished(Renames::give_up_all)?;
+                self.give_up(Renames::give_up_all)?;
                 if let Some(cookie) = lock(&self.fences).receive(turn) {
                     self.returned.push_back((cookie, self.walks.now()));
                 }
@@ -211,8 +208,10 @@ impl Driver {
         Ok(())
     }
 
-    /// Something is at `path` that was not there; `touch` is how far a regular file has got.
-    fn appeared(&mut self, path: RelPath, touch: Touch) -> Result<(), Stopped> {
+    /// Something appeared at `path` or went away; `touch` is how far a regular file there has got.
+    ///
+    /// What went away may have left a directory: one that was hidden by a mount, for example.
+    fn look_at(&mut self, path: RelPath, touch: Touch) -> Result<(), Stopped> {
         let touch = match self.watched.tree.look(&path) {
             Seen::Directory => {
                 self.walk_from(path);
@@ -224,41 +223,45 @@ impl Driver {
         self.report(Change::Entry { path, touch })
     }
 
-    fn vanished(&mut self, path: RelPath) -> Result<(), Stopped> {
-        self.walk_if_directory(&path);
-        let touch = Touch::Settled;
-        self.report(Change::Entry { path, touch })
-    }
-
-    fn moved(&mut self, from: RelPath, to: RelPath) -> Result<(), Stopped> {
+    /// Something was renamed to `to`, from outside unless `from` is known.
+    fn arrived(&mut self, from: Option<RelPath>, to: RelPath) -> Result<(), Stopped> {
         let seen = self.watched.tree.look(&to);
-        if seen == Seen::Nothing {
-            self.vanished(from)?;
-            return self.vanished(to);
-        }
-        self.walk_if_directory(&from);
         let is_directory = seen == Seen::Directory;
         if is_directory {
-            self.walk_from(to.clone());
+            // It may have taken the place of an empty directory. While somebody has that one open, no
+            // event tells of its end, and `notify` would believe `to` to be watched already.
+            self.watched
+                .session
+                .forget(&self.watched.tree.absolute(&to));
         }
-        self.report(Change::Renamed {
-            from,
-            to,
-            is_directory,
-        })
+        match from {
+            Some(from) if seen != Seen::Nothing => {
+                if is_directory {
+                    self.walk_from(to.clone());
+                }
+                self.report(Change::Renamed {
+                    from,
+                    to,
+                    is_directory,
+                })
+            }
+            from => from
+                .into_iter()
+                .chain([to])
+                .try_for_each(|path| self.look_at(path, Touch::Settled)),
+        }
     }
 
+    /// Something happens at `path`, so no second half of an older rename from there is waited for.
     fn give_up_above(&mut self, path: &RelPath) -> Result<(), Stopped> {
-        self.all_vanished(|renames| renames.give_up_above(path))
+        self.give_up(|renames| renames.give_up_above(path))
     }
 
-    fn all_vanished(
-        &mut self,
-        give_up: impl FnOnce(&mut Renames) -> Vec<RelPath>,
-    ) -> Result<(), Stopped> {
-        give_up(&mut self.renames)
+    /// Takes first halves of renames for moves out of the tree.
+    fn give_up(&mut self, which: impl FnOnce(&mut Renames) -> Vec<RelPath>) -> Result<(), Stopped> {
+        which(&mut self.renames)
             .into_iter()
-            .try_for_each(|path| self.vanished(path))
+            .try_for_each(|path| self.look_at(path, Touch::Settled))
     }
 
     fn walk_from(&mut self, path: RelPath) {
@@ -266,16 +269,10 @@ impl Driver {
         self.walks.begin(path, then);
     }
 
-    fn walk_if_directory(&mut self, path: &RelPath) {
-        if self.watched.tree.look(path) == Seen::Directory {
-            self.walk_from(path.clone());
-        }
-    }
-
     /// Does what is due by the clock.
     fn keep_time(&mut self) -> Result<(), Halt> {
         let now = Instant::now();
-        self.all_vanished(|renames| renames.give_up_late(now))?;
+        self.give_up(|renames| renames.give_up_late(now))?;
         for (scope, reason) in self.unwatched.take_due(now) {
             let then = Change::Lost {
                 scope: scope.clone(),

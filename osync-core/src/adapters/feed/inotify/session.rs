@@ -6,7 +6,8 @@
 //! * An event that says a path came, went or moved may make it drop its watches at and below that path,
 //!   always before it looks at the next request. So whoever watches that path again after every such
 //!   event, and everything below, misses nothing; whether it was watched before need not be known.
-//! * Watching a path it already watches is cheap and changes nothing.
+//! * Watching a path it already watches is cheap and changes nothing, even if another directory lies
+//!   there now: see [`Session::forget`].
 //!
 //! Requests wait for `notify`'s thread, and that thread delivers events; so the delivery must never wait
 //! in turn. It drops what does not fit and raises a flag instead: [`Session::has_lost`].
@@ -115,6 +116,15 @@ impl Session {
             failures.push((total - rest.len() - 1, error.source));
         }
         failures
+    }
+
+    /// Stops to watch `path` itself, if it was watched.
+    pub(super) fn forget(&mut self, path: &Path) {
+        if let Some(watcher) = &mut self.watcher
+            && let Err(error) = watcher.unwatch(path)
+        {
+            log::trace!("was not watched: {error}");
+        }
     }
 
     /// The events, in the kernel's order.

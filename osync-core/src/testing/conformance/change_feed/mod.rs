@@ -131,6 +131,24 @@ pub fn covers_moves_across_the_border(fixture: &dyn Fixture) {
     watcher.stop();
 }
 
+/// A directory that takes the place of an empty one is watched, even while somebody has that one open.
+pub fn covers_directories_that_replace_others(fixture: &dyn Fixture) {
+    let deeds = Deeds::new(fixture);
+    deeds.make_directories("dir/sub");
+    deeds.make_directories("other");
+    let mut watcher = Watcher::start(fixture);
+
+    let held_open = std::fs::File::open(deeds.at("other")).expect("it exists");
+    deeds.rename("dir", "other");
+    watcher.expect_covered(&["dir", "other", "other/sub"]);
+    deeds.write("other/file");
+    watcher.expect_covered(&["other/file"]);
+    drop(held_open);
+    deeds.write("other/sub/file");
+    watcher.expect_covered(&["other/sub/file"]);
+    watcher.stop();
+}
+
 /// Renames within the tree are reported as such when nothing else goes on.
 pub fn pairs_renames(fixture: &dyn Fixture) {
     let deeds = Deeds::new(fixture);
