@@ -1,6 +1,8 @@
 //! Who tells the source that something changed.
 
-use crossbeam_channel::Sender;
+use std::convert::Infallible;
+
+use crossbeam_channel::{Receiver, Sender, select_biased};
 
 use crate::model::change::Change;
 
@@ -59,6 +61,24 @@ impl Reporter {
     /// [`Stopped`] once the engine is gone: the feed should end.
     pub fn report(&self, change: Change) -> Result<(), Stopped> {
         self.0.send(change).map_err(|_| Stopped)
+    }
+
+    /// Hands `change` to the engine, unless every sender of `stop` is dropped while it waits.
+    ///
+    /// For feeds with a thread of their own: the engine may call [`ChangeFeed::stop`] from the very
+    /// thread that takes the reports, and a plain [`Reporter::report`] would then wait for ever.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the engine is gone or `stop` is disconnected: the feed should end.
+    pub fn report_unless(
+        &self,
+        stop: &Receiver<Infallible>,
+        change: Change,
+    ) -> Result<(), Stopped> {
+        select_biased! {
+            recv(stop) -> _ => Err(Stopped),
+            send(self.0, change) -> sent => sent.map_err(|_| Stopped),
+        }
     }
 }
 

@@ -1,1 +1,4 @@
 //! Change feeds.
+
+pub mod channel;
+pub mod inotify;

@@ -1,0 +1,424 @@
+//! The thread `osync-feed`: takes events, keeps the watches, reports.
+//!
+//! Every round handles some events, watches and lists one batch of directories, and answers the fences
+//! whose turn has come; so live changes are reported while a large tree is still being walked.
+//!
+//! Events name paths as they were. So each one about an appearance, disappearance or move makes the driver
+//! look what lies there *now*, and if it is a directory, walk it (see [`session`] for why always).
+//!
+//! [`session`]: crate::adapters::feed::inotify::session
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, select_biased};
+
+use crate::adapters::feed::inotify::limits::{explain, is_gone, is_watch_limit};
+use crate::adapters::feed::inotify::renames::Renames;
+use crate::adapters::feed::inotify::session::{Fences, Session};
+use crate::adapters::feed::inotify::signal::Signal;
+use crate::adapters::feed::inotify::tree::{Seen, Tree};
+use crate::adapters::feed::inotify::unwatched::Unwatched;
+use crate::adapters::feed::inotify::walks::Walks;
+use crate::model::change::{Change, Touch};
+use crate::model::rel_path::RelPath;
+use crate::ports::change_feed::{Reporter, Stopped};
+
+/// Events handled before the next batch of directories.
+const EVENTS_PER_ROUND: usize = 1_024;
+
+/// Directories watched and listed in one go: about 5 ms.
+const DIRECTORIES_PER_ROUND: usize = 512;
+
+/// How often the root is looked after: whoever holds it open gets no event when it is removed.
+const ROOT_CHECK_SECONDS: u64 = 1;
+
+/// The least time between one fresh start and the next, and between tries to make one.
+const RESTART_GAP_SECONDS: u64 = 1;
+
+/// The state of the thread.
+#[derive(Debug)]
+pub(super) struct Driver {
+    root: PathBuf,
+    reporter: Reporter,
+    stop: Receiver<Infallible>,
+    /// Shared with the feed, which sends fences.
+    fences: Arc<Mutex<Fences>>,
+    /// Fences that have come back, each with the walks it must wait for.
+    returned: VecDeque<(u64, u64)>,
+    watched: Watched,
+    walks: Walks,
+    renames: Renames,
+    unwatched: Unwatched,
+    is_ready: bool,
+    root_check_at: Instant,
+    restarted_at: Option<Instant>,
+}
+
+/// What a fresh start replaces.
+#[derive(Debug)]
+struct Watched {
+    // Ends before the root is closed, because it names the root's descriptor.
+    session: Session,
+    tree: Tree,
+}
+
+/// Why a round ended early.
+enum Halt {
+    /// Nobody wants reports any more.
+    Stopped,
+    /// Events are lost, for this reason: begin afresh.
+    Lost(String),
+}
+
+impl From<Stopped> for Halt {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+/// Locks the fences. Each use is one call, so a panic elsewhere leaves them whole.
+pub(super) fn lock(fences: &Mutex<Fences>) -> MutexGuard<'_, Fences> {
+    fences.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Driver {
+    /// Opens everything that can fail; the walk through the tree is left to [`Driver::run`].
+    ///
+    /// # Errors
+    /// Why `root` cannot be watched, and what to do about it.
+    pub(super) fn open(
+        root: &Path,
+        reporter: Reporter,
+        stop: Receiver<Infallible>,
+    ) -> Result<(Self, Arc<Mutex<Fences>>), String> {
+        let (watched, fences) = Watched::open(root)?;
+        let fences = Arc::new(Mutex::new(fences));
+        let mut walks = Walks::default();
+        walks.begin(RelPath::root(), Change::Ready);
+        let driver = Self {
+            root: root.to_path_buf(),
+            reporter,
+            stop,
+            fences: Arc::clone(&fences),
+            returned: VecDeque::new(),
+            watched,
+            walks,
+            renames: Renames::default(),
+            unwatched: Unwatched::default(),
+            is_ready: false,
+            root_check_at: Instant::now(),
+            restarted_at: None,
+        };
+        Ok((driver, fences))
+    }
+
+    /// Works until nobody wants reports any more.
+    pub(super) fn run(mut self) {
+        loop {
+            let halted = match self.round() {
+                Ok(()) => continue,
+                Err(Halt::Lost(reason)) => self.restart(&reason),
+                Err(Halt::Stopped) => Err(Stopped),
+            };
+            if halted.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn round(&mut self) -> Result<(), Halt> {
+        if let Some(signal) = self.wait()? {
+            self.handle(signal)?;
+        }
+        for _ in 1..EVENTS_PER_ROUND {
+            let Ok(signal) = self.watched.session.events().try_recv() else {
+                break;
+            };
+            self.handle(signal)?;
+        }
+        if self.watched.session.has_lost() {
+            let reason = "more events than the feed's own queue holds are waiting for the engine";
+            return Err(Halt::Lost(reason.to_owned()));
+        }
+        self.keep_time()?;
+        self.walk()?;
+        self.answer_fences()?;
+        Ok(())
+    }
+
+    /// The next event, as soon as there is one, or `None` when something else is to be done.
+    fn wait(&self) -> Result<Option<Signal>, Halt> {
+        let wake_at = [
+            Some(self.root_check_at),
+            self.renames.next_give_up(),
+            self.unwatched.next_retry(),
+        ];
+        let wake_at = wake_at.into_iter().flatten().min();
+        let patience = match wake_at {
+            Some(wake_at) if self.walks.is_empty() => {
+                wake_at.saturating_duration_since(Instant::now())
+            }
+            _ => Duration::ZERO,
+        };
+        select_biased! {
+            recv(self.stop) -> _ => Err(Halt::Stopped),
+            recv(self.watched.session.events()) -> signal => match signal {
+                Ok(signal) => Ok(Some(signal)),
+                Err(_) => Err(Halt::Lost("the thread of the crate notify has ended".to_owned())),
+            },
+            default(patience) => Ok(None),
+        }
+    }
+
+    fn handle(&mut self, signal: Signal) -> Result<(), Halt> {
+        match signal {
+            Signal::Created(path) => {
+                self.give_up_above(&path)?;
+                self.look_at(path, Touch::Writing)?;
+            }
+            Signal::Removed(path) => {
+                self.give_up_above(&path)?;
+                self.look_at(path, Touch::Settled)?;
+            }
+            Signal::Departed(path, cookie) => {
+                self.give_up_above(&path)?;
+                self.renames.depart(path, cookie, Instant::now());
+            }
+            Signal::Arrived(path, cookie) => {
+                let from = self.renames.arrive(cookie);
+                self.give_up_above(&path)?;
+                self.arrived(from, path)?;
+            }
+            Signal::Touched(path, touch) => {
+                self.give_up_above(&path)?;
+                self.report(Change::Entry { path, touch })?;
+            }
+            Signal::Fence(turn) => {
+                self.give_up(Renames::give_up_all)?;
+                if let Some(cookie) = lock(&self.fences).receive(turn) {
+                    self.returned.push_back((cookie, self.walks.now()));
+                }
+            }
+            Signal::Lost(reason) => return Err(Halt::Lost(reason)),
+        }
+        Ok(())
+    }
+
+    /// Something appeared at `path` or went away; `touch` is how far a regular file there has got.
+    ///
+    /// What went away may have left a directory: one that was hidden by a mount, for example.
+    fn look_at(&mut self, path: RelPath, touch: Touch) -> Result<(), Stopped> {
+        let touch = match self.watched.tree.look(&path) {
+            Seen::Directory => {
+                self.walk_from(path);
+                return Ok(());
+            }
+            Seen::File => touch,
+            Seen::Nothing | Seen::Special => Touch::Settled,
+        };
+        self.report(Change::Entry { path, touch })
+    }
+
+    /// Something was renamed to `to`, from outside unless `from` is known.
+    fn arrived(&mut self, from: Option<RelPath>, to: RelPath) -> Result<(), Stopped> {
+        let seen = self.watched.tree.look(&to);
+        let is_directory = seen == Seen::Directory;
+        if is_directory {
+            // It may have taken the place of an empty directory. While somebody has that one open, no
+            // event tells of its end, and `notify` would believe `to` to be watched already.
+            self.watched
+                .session
+                .forget(&self.watched.tree.absolute(&to));
+        }
+        match from {
+            Some(from) if seen != Seen::Nothing => {
+                if is_directory {
+                    self.walk_from(to.clone());
+                }
+                self.report(Change::Renamed {
+                    from,
+                    to,
+                    is_directory,
+                })
+            }
+            from => from
+                .into_iter()
+                .chain([to])
+                .try_for_each(|path| self.look_at(path, Touch::Settled)),
+        }
+    }
+
+    /// Something happens at `path`, so no second half of an older rename from there is waited for.
+    fn give_up_above(&mut self, path: &RelPath) -> Result<(), Stopped> {
+        self.give_up(|renames| renames.give_up_above(path))
+    }
+
+    /// Takes first halves of renames for moves out of the tree.
+    fn give_up(&mut self, which: impl FnOnce(&mut Renames) -> Vec<RelPath>) -> Result<(), Stopped> {
+        which(&mut self.renames)
+            .into_iter()
+            .try_for_each(|path| self.look_at(path, Touch::Settled))
+    }
+
+    fn walk_from(&mut self, path: RelPath) {
+        let then = Change::Subtree { path: path.clone() };
+        self.walks.begin(path, then);
+    }
+
+    /// Does what is due by the clock.
+    fn keep_time(&mut self) -> Result<(), Halt> {
+        let now = Instant::now();
+        self.give_up(|renames| renames.give_up_late(now))?;
+        for (scope, reason) in self.unwatched.take_due(now) {
+            let then = Change::Lost {
+                scope: scope.clone(),
+                reason,
+            };
+            self.walks.begin(scope, then);
+        }
+        if self.root_check_at <= now {
+            self.root_check_at = now + Duration::from_secs(ROOT_CHECK_SECONDS);
+            if !self.watched.tree.is_in_place() {
+                let reason = "the root directory was moved, removed or mounted over";
+                return Err(Halt::Lost(reason.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches, then lists, one batch of directories.
+    fn walk(&mut self) -> Result<(), Stopped> {
+        if self.walks.is_empty() {
+            return Ok(());
+        }
+        let steps = self.walks.take(DIRECTORIES_PER_ROUND);
+        let Watched { session, tree } = &mut self.watched;
+        let paths = steps.iter().map(|step| tree.absolute(&step.path)).collect();
+        let mut failures = session.watch(paths).into_iter().peekable();
+        let mut limit = None;
+        let mut found = Vec::new();
+        for (index, step) in steps.iter().enumerate() {
+            if let Some((_, error)) = failures.next_if(|(failed, _)| *failed == index) {
+                if !is_gone(&error) {
+                    let reason = explain(&error);
+                    self.unwatched.add(step.path.clone(), reason.clone());
+                    limit = limit.or(is_watch_limit(&error).then_some(reason));
+                }
+                continue;
+            }
+            match tree.list_directories(&step.path, &mut found) {
+                Ok(()) => self.walks.extend(step, &mut found),
+                Err(errno) => {
+                    let reason = format!("cannot be listed: {}", std::io::Error::from(errno));
+                    self.unwatched.add(step.path.clone(), reason);
+                    found.clear();
+                }
+            }
+        }
+        if let Some(reason) = limit {
+            for path in self.walks.abandon() {
+                self.unwatched.add(path, reason.clone());
+            }
+        }
+        for (scope, reason) in self.unwatched.settle(Instant::now()) {
+            log::warn!("not watched: {scope}: {reason}");
+            self.report(Change::Unwatched { scope, reason })?;
+        }
+        for change in self.walks.end() {
+            self.is_ready |= change == Change::Ready;
+            self.report(change)?;
+        }
+        Ok(())
+    }
+
+    fn answer_fences(&mut self) -> Result<(), Stopped> {
+        while let Some(&(cookie, moment)) = self.returned.front()
+            && self.walks.is_past(moment)
+        {
+            self.report(Change::Fence { cookie })?;
+            self.returned.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Opens a new instance in place of the present one and walks the whole tree again.
+    ///
+    /// Simpler than mending: after a loss nobody knows which watches, here or inside `notify`, still
+    /// belong to the directories they are booked under.
+    fn restart(&mut self, reason: &str) -> Result<(), Stopped> {
+        log::warn!("the change feed begins afresh: {reason}");
+        // First, or its watches would count against the limit of the new instance.
+        self.watched.session.end();
+        let gap = Duration::from_secs(RESTART_GAP_SECONDS);
+        if let Some(restarted_at) = self.restarted_at {
+            self.pause((restarted_at + gap).saturating_duration_since(Instant::now()))?;
+        }
+        let mut is_told = false;
+        let new_fences = loop {
+            match Watched::open(&self.root) {
+                Ok((watched, fences)) => {
+                    self.watched = watched;
+                    break fences;
+                }
+                Err(error) if !is_told => {
+                    log::warn!("the change feed cannot begin afresh yet: {error}");
+                    is_told = true;
+                    self.report(Change::Lost {
+                        scope: RelPath::root(),
+                        reason: format!("{reason}; nothing is watched: {error}"),
+                    })?;
+                }
+                Err(_) => self.pause(gap)?,
+            }
+        };
+        self.restarted_at = Some(Instant::now());
+        self.walks.clear();
+        self.renames = Renames::default();
+        self.unwatched.clear();
+        let then = if self.is_ready {
+            Change::Lost {
+                scope: RelPath::root(),
+                reason: reason.to_owned(),
+            }
+        } else {
+            Change::Ready
+        };
+        self.walks.begin(RelPath::root(), then);
+        let moment = self.walks.now();
+        for returned in &mut self.returned {
+            returned.1 = moment;
+        }
+        let strays = lock(&self.fences).replace(new_fences);
+        self.returned
+            .extend(strays.into_iter().map(|cookie| (cookie, moment)));
+        Ok(())
+    }
+
+    fn pause(&self, time: Duration) -> Result<(), Stopped> {
+        match self.stop.recv_timeout(time) {
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => Err(Stopped),
+        }
+    }
+
+    fn report(&self, change: Change) -> Result<(), Stopped> {
+        self.reporter.report_unless(&self.stop, change)
+    }
+}
+
+impl Watched {
+    fn open(root: &Path) -> Result<(Self, Fences), String> {
+        let tree = Tree::open(root).map_err(|errno| std::io::Error::from(errno).to_string())?;
+        let (mut session, fences) =
+            Session::open(&tree.anchor()).map_err(|error| explain(&error))?;
+        let top = tree.absolute(&RelPath::root());
+        if let Some((_, error)) = session.watch(vec![top]).pop() {
+            return Err(explain(&error));
+        }
+        Ok((Self { session, tree }, fences))
+    }
+}

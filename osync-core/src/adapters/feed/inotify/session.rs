@@ -1,0 +1,222 @@
+//! One inotify instance, driven through the crate `notify`, and the queue its events arrive in.
+//!
+//! `notify` is used as a driver only: one watch per directory and no recursion of its own, which loses
+//! changes. Two facts of its source (9.0.0-rc.7) are built upon:
+//!
+//! * An event that says a path came, went or moved may make it drop its watches at and below that path,
+//!   always before it looks at the next request. So whoever watches that path again after every such
+//!   event, and everything below, misses nothing; whether it was watched before need not be known.
+//! * Watching a path it already watches is cheap and changes nothing, even if another directory lies
+//!   there now: see [`Session::forget`].
+//!
+//! Requests wait for `notify`'s thread, and that thread delivers events; so the delivery must never wait
+//! in turn. It drops what does not fit and raises a flag instead: [`Session::has_lost`].
+//!
+//! A fence changes the mode of an unnamed file in memory that the same instance watches, so its event
+//! queues behind everything that happened before and the user's tree stays untouched. (A *write* would
+//! not do: since Linux 6.14 the descriptor of a `memfd` makes no events.) The kernel merges an event with
+//! an equal one right before it, hence two files taken in turn.
+
+use std::collections::VecDeque;
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use notify::event::EventKindMask;
+use notify::{Config, INotifyWatcher, PathOp, RecursiveMode, WatchPathConfig, Watcher};
+use rustix::fs::MemfdFlags;
+
+use crate::adapters::feed::inotify::signal::{Signal, translate};
+
+/// 65,536 events of 40 bytes and a path each, read from the kernel and not yet handled: about 8 MiB.
+const EVENTS_MAX: usize = 65_536;
+
+/// How long `notify`'s thread may take to end before it is left alone.
+const END_SECONDS_MAX: u64 = 5;
+
+/// What is asked of the kernel. Opening and reading are left out: otherwise the source's own reading
+/// would fill the queue.
+const EVENT_KINDS: EventKindMask = EventKindMask::CREATE
+    .union(EventKindMask::REMOVE)
+    .union(EventKindMask::MODIFY_DATA)
+    .union(EventKindMask::MODIFY_META)
+    .union(EventKindMask::MODIFY_NAME)
+    .union(EventKindMask::ACCESS_CLOSE);
+
+/// One inotify instance. Dropping it ends `notify`'s thread.
+#[derive(Debug)]
+pub(super) struct Session {
+    watcher: Option<INotifyWatcher>,
+    events: Receiver<Signal>,
+    has_lost: Arc<AtomicBool>,
+}
+
+/// Fences asked for and not yet come back, and the files that carry them.
+#[derive(Debug)]
+pub(super) struct Fences {
+    files: [File; 2],
+    turn: usize,
+    outstanding: VecDeque<(u64, usize)>,
+}
+
+impl Session {
+    /// Opens an instance that reports events below `root`, and the fences that come back through it.
+    pub(super) fn open(root: &Path) -> notify::Result<(Self, Fences)> {
+        let files = [fence_file()?, fence_file()?];
+        let paths = [fence_path(&files[0]), fence_path(&files[1])];
+        let (sender, events) = bounded(EVENTS_MAX);
+        let has_lost = Arc::new(AtomicBool::new(false));
+        let handler = handler(root, paths.clone(), sender, Arc::clone(&has_lost));
+        let config = Config::default()
+            .with_follow_symlinks(false)
+            .with_event_kinds(EVENT_KINDS);
+        let mut watcher = INotifyWatcher::new(handler, config)?;
+        for path in &paths {
+            // A link of /proc, and to be followed.
+            watcher.watch(path, RecursiveMode::NonRecursive)?;
+        }
+        let session = Self {
+            watcher: Some(watcher),
+            events,
+            has_lost,
+        };
+        let fences = Fences {
+            files,
+            turn: 0,
+            outstanding: VecDeque::new(),
+        };
+        Ok((session, fences))
+    }
+
+    /// Watches all of `paths`; returns the indices of those it could not, with the reason.
+    pub(super) fn watch(&mut self, paths: Vec<PathBuf>) -> Vec<(usize, notify::Error)> {
+        let Some(watcher) = &mut self.watcher else {
+            return Vec::new();
+        };
+        let config =
+            WatchPathConfig::new(RecursiveMode::NonRecursive).with_dereference_symlinks(false);
+        let total = paths.len();
+        let mut failures = Vec::new();
+        let mut rest: Vec<_> = paths
+            .into_iter()
+            .map(|path| PathOp::Watch(path, config.clone()))
+            .collect();
+        while !rest.is_empty() {
+            // Stops at the first that fails.
+            let Err(error) = watcher.update_paths(rest) else {
+                break;
+            };
+            rest = error.remaining;
+            failures.push((total - rest.len() - 1, error.source));
+        }
+        failures
+    }
+
+    /// Stops to watch `path` itself, if it was watched.
+    pub(super) fn forget(&mut self, path: &Path) {
+        if let Some(watcher) = &mut self.watcher
+            && let Err(error) = watcher.unwatch(path)
+        {
+            log::trace!("was not watched: {error}");
+        }
+    }
+
+    /// The events, in the kernel's order.
+    pub(super) fn events(&self) -> &Receiver<Signal> {
+        &self.events
+    }
+
+    /// Whether an event did not fit into the queue and was dropped.
+    pub(super) fn has_lost(&self) -> bool {
+        self.has_lost.load(Ordering::Acquire)
+    }
+
+    /// Ends `notify`'s thread and gives up all watches; nothing is watched or reported from then on.
+    pub(super) fn end(&mut self) {
+        let Some(watcher) = self.watcher.take() else {
+            return;
+        };
+        drop(watcher);
+        // The thread ends by itself and nobody can join it, but it drops its end of the queue with the
+        // instance: then the watches no longer count against the limit.
+        let deadline = Instant::now() + Duration::from_secs(END_SECONDS_MAX);
+        loop {
+            match self.events.recv_deadline(deadline) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    log::warn!("the thread of the crate notify is still busy; not waiting for it");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Fences {
+    /// Sends a fence on its way.
+    pub(super) fn send(&mut self, cookie: u64) -> io::Result<()> {
+        self.files[self.turn].set_permissions(Permissions::from_mode(0o600))?;
+        self.outstanding.push_back((cookie, self.turn));
+        self.turn = 1 - self.turn;
+        Ok(())
+    }
+
+    /// The cookie of the fence that came back through file `turn`.
+    pub(super) fn receive(&mut self, turn: usize) -> Option<u64> {
+        let &(cookie, expected) = self.outstanding.front()?;
+        if turn != expected {
+            return None;
+        }
+        self.outstanding.pop_front();
+        Some(cookie)
+    }
+
+    /// Goes on with the files of a new instance; returns the cookies that will not come back.
+    pub(super) fn replace(&mut self, new: Self) -> Vec<u64> {
+        let old = std::mem::replace(self, new);
+        old.outstanding
+            .into_iter()
+            .map(|(cookie, _)| cookie)
+            .collect()
+    }
+}
+
+fn fence_file() -> io::Result<File> {
+    let file = rustix::fs::memfd_create("osync-fence", MemfdFlags::CLOEXEC)?;
+    Ok(File::from(file))
+}
+
+fn fence_path(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// What `notify`'s thread does with each event. It never waits.
+fn handler(
+    root: &Path,
+    fences: [PathBuf; 2],
+    sender: Sender<Signal>,
+    has_lost: Arc<AtomicBool>,
+) -> impl FnMut(notify::Result<notify::Event>) + Send + 'static {
+    let root = root.to_path_buf();
+    move |event| {
+        let Some(signal) = translate(&root, &fences, event) else {
+            return;
+        };
+        if let Err(TrySendError::Full(_)) = sender.try_send(signal) {
+            has_lost.store(true, Ordering::Release);
+        }
+    }
+}
