@@ -4,6 +4,8 @@
 //! when it is renamed, adding or removing a name moves the directory's time, and a file that was open
 //! when it was removed can still be read. Time is a counter, so a test gives the same tree every time.
 
+#[cfg(test)]
+mod conformance;
 mod sink;
 mod source;
 mod state;
