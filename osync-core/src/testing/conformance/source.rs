@@ -267,7 +267,7 @@ fn ranges_are_read_as_asked(fixture: &dyn SourceFixture) {
     assert_eq!(read_all(file.as_mut(), 399_999), content[399_999..]);
     assert_eq!(read_all(file.as_mut(), 400_000), [0_u8; 0]);
     assert_eq!(
-        read_all(file.as_mut(), u64::MAX >> 1),
+        read_all(file.as_mut(), 1 << 40),
         [0_u8; 0],
         "past the end there is nothing to read"
     );
