@@ -1,3 +1,4 @@
 //! For tests of this crate and of hosts: ports in memory, faults from a seed, conformance suites.
 
 pub mod conformance;
+pub mod mem_tree;

@@ -1,1 +1,27 @@
 //! A directory as source and as sink.
+//!
+//! Nothing here trusts a path: a directory is found component by component beneath one descriptor of the
+//! root, without following a symbolic link, and everything done in it is done by a single name relative
+//! to its descriptor. So whatever somebody else swaps in meanwhile, nothing outside the root is touched.
+
+mod aside;
+mod directories;
+mod metadata;
+mod names;
+mod purge;
+mod root;
+mod unlock;
+mod version;
+
+pub mod sink;
+pub mod source;
+
+use crate::model::rel_path::RelPath;
+
+/// The private directory of a sink, at its root: what is not to be seen yet, or no longer.
+const RESERVED_NAME: &[u8] = b".osync";
+
+/// Whether `path` is the private directory of a sink or lies in it: no entry of a tree, at either end.
+fn is_reserved(path: &RelPath) -> bool {
+    path.components().next() == Some(RESERVED_NAME)
+}

@@ -1,0 +1,169 @@
+//! Metadata as the operating system tells it, and the one place where it is applied.
+//!
+//! Applied in this order: owner, mode, times. Changing the owner clears the set-id bits, and anything
+//! changes times. Hard links, extended attributes and access lists will join here.
+
+use rustix::fd::BorrowedFd;
+use rustix::fs::{
+    self, AtFlags, FileType, Gid, Mode, StatxFlags, StatxTimestamp, Timespec, Timestamps,
+    UTIME_OMIT, Uid,
+};
+use rustix::io::{Errno, Result};
+
+use crate::adapters::fs::unlock::set_mode;
+use crate::model::fidelity::Fidelity;
+use crate::model::metadata::{Kind, Metadata, Stamp};
+use crate::model::timestamp::Timestamp;
+
+/// How often an entry may change its kind while it is looked at.
+const LOOKS_MAX: usize = 8;
+
+/// What was seen of one entry.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) metadata: Metadata,
+    pub(super) stamp: Stamp,
+    /// It is a socket or a device; `metadata` then tells a pipe of mode 0, which nothing else is.
+    pub(super) is_foreign: bool,
+}
+
+/// What lies at `name` in `directory`, no link followed; `None` if nothing does.
+pub(super) fn look(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Seen>> {
+    match look_with(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(seen) => Ok(Some(seen)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// What `descriptor` stands for.
+pub(super) fn look_at(descriptor: BorrowedFd<'_>) -> Result<Seen> {
+    look_with(descriptor, b"", AtFlags::EMPTY_PATH)
+}
+
+fn look_with(directory: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<Seen> {
+    for _ in 0..LOOKS_MAX {
+        let stat = fs::statx(directory, name, flags, StatxFlags::BASIC_STATS)?;
+        let mut mode = u32::from(stat.stx_mode) & 0o7777;
+        let file_type = FileType::from_raw_mode(stat.stx_mode.into());
+        let mut is_foreign = false;
+        let kind = match file_type {
+            FileType::RegularFile => Kind::File {
+                size_bytes: stat.stx_size,
+            },
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => match fs::readlinkat(directory, name, Vec::new()) {
+                Ok(target) => Kind::Symlink {
+                    target: target.into_bytes().into(),
+                },
+                // It was a link a moment ago.
+                Err(Errno::INVAL) => continue,
+                Err(errno) => return Err(errno),
+            },
+            FileType::Fifo => Kind::Fifo,
+            FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => {
+                (mode, is_foreign) = (0, true);
+                Kind::Fifo
+            }
+        };
+        return Ok(Seen {
+            metadata: Metadata {
+                kind,
+                modified: timestamp(stat.stx_mtime),
+                mode,
+                uid: stat.stx_uid,
+                gid: stat.stx_gid,
+            },
+            stamp: Stamp {
+                object: stat.stx_ino,
+                changed: timestamp(stat.stx_ctime),
+                unlinked: stat.stx_nlink == 0,
+            },
+            is_foreign,
+        });
+    }
+    Err(Errno::AGAIN)
+}
+
+fn timestamp(time: StatxTimestamp) -> Timestamp {
+    Timestamp {
+        seconds: time.tv_sec,
+        nanoseconds: time.tv_nsec,
+    }
+}
+
+/// What metadata is applied to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Target<'fd> {
+    /// A descriptor opened for reading or writing.
+    Open(BorrowedFd<'fd>),
+    /// A descriptor of `O_PATH`: of what cannot or must not be opened.
+    Path(BorrowedFd<'fd>),
+}
+
+/// Gives `target` as much of `wanted` as `fidelity` keeps; what `present` says it has is left alone.
+pub(super) fn apply(
+    target: Target<'_>,
+    wanted: &Metadata,
+    present: Option<&Metadata>,
+    fidelity: Fidelity,
+) -> Result<()> {
+    let owner = (wanted.uid, wanted.gid);
+    let moves_owner = fidelity.owner && present.is_none_or(|there| (there.uid, there.gid) != owner);
+    if moves_owner {
+        let (uid, gid) = (id(wanted.uid)?, id(wanted.gid)?);
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        match target {
+            Target::Open(open) => fs::fchown(open, uid, gid)?,
+            Target::Path(path) => fs::chownat(path, "", uid, gid, AtFlags::EMPTY_PATH)?,
+        }
+    }
+    let kept = if fidelity.set_id { 0o7777 } else { 0o1777 };
+    let mode = wanted.mode & kept;
+    let moves_mode = moves_owner || present.is_none_or(|there| there.mode != mode);
+    if moves_mode && !matches!(wanted.kind, Kind::Symlink { .. }) {
+        let mode = Mode::from_raw_mode(mode);
+        match target {
+            Target::Open(open) => fs::fchmod(open, mode)?,
+            Target::Path(path) => set_mode(path, mode)?,
+        }
+    }
+    if present.is_none_or(|there| there.modified != wanted.modified) {
+        set_modified(target, wanted.modified)?;
+    }
+    Ok(())
+}
+
+/// Sets the time of the last change of content and leaves that of the last access.
+pub(super) fn set_modified(target: Target<'_>, modified: Timestamp) -> Result<()> {
+    // Above are the kernel's words for "now" and "leave it".
+    if modified.nanoseconds > 999_999_999 {
+        return Err(Errno::INVAL);
+    }
+    let times = Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: modified.seconds,
+            tv_nsec: modified.nanoseconds.into(),
+        },
+    };
+    match target {
+        Target::Open(open) => fs::futimens(open, &times),
+        Target::Path(path) => fs::utimensat(path, "", &times, AtFlags::EMPTY_PATH),
+    }
+}
+
+/// Refuses the number by which the kernel understands "leave it".
+fn id(raw: u32) -> Result<u32> {
+    if raw == u32::MAX {
+        Err(Errno::INVAL)
+    } else {
+        Ok(raw)
+    }
+}

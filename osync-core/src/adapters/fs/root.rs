@@ -1,0 +1,173 @@
+//! The one way into a tree: a descriptor of its root, and directories found beneath it.
+//!
+//! Invariant: a descriptor returned here is of a directory that lay at the path asked for, beneath the
+//! root, with no symbolic link on the way.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{self, Mode, OFlags, ResolveFlags};
+use rustix::io::{Errno, Result};
+
+use crate::model::rel_path::RelPath;
+
+/// The longest path handed to the kernel at once, in bytes: `PATH_MAX` less some.
+const PIECE_BYTES_MAX: usize = 4_000;
+
+/// For a descriptor to work relative to, not to read.
+pub(super) const PLACE: OFlags = OFlags::PATH
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// For a descriptor to list.
+pub(super) const LISTING: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
+
+/// The root of a tree, held open.
+#[derive(Debug)]
+pub(super) struct Root {
+    path: PathBuf,
+    descriptor: OwnedFd,
+    identity: (u64, u64),
+    /// Old kernels and some sandboxes lack it.
+    has_openat2: bool,
+}
+
+impl Root {
+    /// Holds the directory at `path`. This is the only path ever looked up by name from outside.
+    pub(super) fn open(path: &Path) -> std::io::Result<Self> {
+        let path = std::path::absolute(path)?;
+        let flags = PLACE.difference(OFlags::NOFOLLOW);
+        let descriptor = fs::open(&path, flags, Mode::empty())?;
+        let identity = identity(&fs::fstat(&descriptor)?);
+        let probe = fs::openat2(&descriptor, ".", PLACE, Mode::empty(), BENEATH);
+        Ok(Self {
+            path,
+            descriptor,
+            identity,
+            has_openat2: probe.is_ok(),
+        })
+    }
+
+    /// This root, found component by component as on kernels without `openat2`.
+    #[cfg(feature = "testing")]
+    pub(super) fn without_openat2(mut self) -> Self {
+        self.has_openat2 = false;
+        self
+    }
+
+    /// Whether the path the root was opened by still leads to it; if not, what was found instead.
+    pub(super) fn check(&self) -> std::result::Result<(), String> {
+        let shown = self.path.as_os_str().as_bytes().escape_ascii();
+        match fs::stat(&self.path) {
+            Ok(stat) if identity(&stat) == self.identity => Ok(()),
+            Ok(_) => Err(format!("{shown} is another one now")),
+            Err(errno) => Err(format!("{shown}: {errno}")),
+        }
+    }
+
+    /// The descriptor of the root itself.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    /// Opens the directory at `path`; [`Errno::NOENT`] or [`Errno::NOTDIR`] if there is none.
+    pub(super) fn directory(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd> {
+        if !self.has_openat2 {
+            let above = self.descend(path, |directory, name| enter(directory, name, PLACE))?;
+            return enter(above.as_fd(), b".", flags);
+        }
+        let mut rest = path.as_bytes();
+        let mut above: Option<OwnedFd> = None;
+        loop {
+            let (piece, after) = split_piece(rest);
+            let flags = if after.is_empty() { flags } else { PLACE };
+            let directory = above.as_ref().map_or(self.descriptor(), AsFd::as_fd);
+            let piece = if piece.is_empty() { b"." } else { piece };
+            let opened = retried(|| fs::openat2(directory, piece, flags, Mode::empty(), BENEATH))
+                .map_err(link_is_no_directory)?;
+            if after.is_empty() {
+                return Ok(opened);
+            }
+            above = Some(opened);
+            rest = after;
+        }
+    }
+
+    /// Goes down to `path` from the root, taking each component by `step`.
+    pub(super) fn descend(
+        &self,
+        path: &RelPath,
+        mut step: impl FnMut(BorrowedFd<'_>, &[u8]) -> Result<OwnedFd>,
+    ) -> Result<OwnedFd> {
+        let mut directory = enter(self.descriptor(), b".", PLACE)?;
+        for name in path.components() {
+            directory = step(directory.as_fd(), name)?;
+        }
+        Ok(directory)
+    }
+}
+
+/// Opens the directory `name` of `directory`, which is no symbolic link.
+pub(super) fn enter(directory: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<OwnedFd> {
+    fs::openat(directory, name, flags, Mode::empty()).map_err(link_is_no_directory)
+}
+
+/// Device and inode: which object it is.
+pub(super) fn identity(stat: &fs::Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+fn link_is_no_directory(errno: Errno) -> Errno {
+    if errno == Errno::LOOP {
+        Errno::NOTDIR
+    } else {
+        errno
+    }
+}
+
+/// Repeats what a signal or a rename elsewhere has interrupted.
+fn retried<T>(mut operation: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match operation() {
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Splits `path` after as many whole components as fit into one call.
+fn split_piece(path: &[u8]) -> (&[u8], &[u8]) {
+    if path.len() <= PIECE_BYTES_MAX {
+        return (path, b"");
+    }
+    let end = path[..PIECE_BYTES_MAX]
+        .iter()
+        .rposition(|&byte| byte == b'/')
+        .expect("a component has 255 bytes at most");
+    (&path[..end], &path[end + 1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_paths_split_between_components() {
+        let path = [&[b'a'; 255][..]; 40].join(&b'/');
+
+        let (first, rest) = split_piece(&path);
+
+        assert!(first.len() <= PIECE_BYTES_MAX && first.len() > PIECE_BYTES_MAX - 256);
+        assert_eq!([first, rest].join(&b'/'), path);
+        assert_eq!(split_piece(b"a/b"), (&b"a/b"[..], &b""[..]));
+    }
+}

@@ -1,0 +1,281 @@
+//! A directory as a [`Source`].
+//!
+//! The tree changes behind our back, so no descriptor outlives its call, open files excepted: each path
+//! is looked up anew from the root.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{self, FileType, Mode, OFlags};
+use rustix::io::{self, Errno};
+
+use crate::adapters::fs::metadata::{look, look_at};
+use crate::adapters::fs::names::{Listings, Names};
+use crate::adapters::fs::root::{LISTING, PLACE, Root};
+use crate::adapters::fs::{RESERVED_NAME, is_reserved};
+use crate::model::metadata::{Entry, Metadata, Stamp};
+use crate::model::name::Name;
+use crate::model::rel_path::{RelPath, RelPathError};
+use crate::ports::source::{Page, Source, SourceError, SourceFile};
+
+/// For reading a regular file. Should a pipe take its place at the last moment, opening it neither
+/// waits nor makes a terminal ours.
+const READING: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+
+/// A directory and everything below it, for reading.
+///
+/// Sockets and devices are left out, and so is `.osync` at the root, which a sink keeps for itself.
+#[derive(Debug)]
+pub struct DirectorySource {
+    root: Root,
+    listings: Listings,
+    has_warned: AtomicBool,
+}
+
+impl DirectorySource {
+    /// Opens the directory at `root`. A symbolic link is followed here, once.
+    ///
+    /// # Errors
+    /// [`SourceError::Io`] if there is no directory or it cannot be entered.
+    pub fn open(root: &Path) -> Result<Self, SourceError> {
+        Self::on(Root::open(root))
+    }
+
+    /// As [`DirectorySource::open`], but as on a kernel without `openat2`.
+    ///
+    /// # Errors
+    /// As [`DirectorySource::open`].
+    #[cfg(feature = "testing")]
+    pub fn open_without_shortcuts(root: &Path) -> Result<Self, SourceError> {
+        Self::on(Root::open(root).map(Root::without_openat2))
+    }
+
+    fn on(root: std::io::Result<Root>) -> Result<Self, SourceError> {
+        let root = root.map_err(|source| SourceError::Io {
+            verb: "open",
+            path: RelPath::root(),
+            source,
+        })?;
+        Ok(Self {
+            root,
+            listings: Listings::default(),
+            has_warned: AtomicBool::new(false),
+        })
+    }
+
+    /// Runs `operation` on the directory above `path` and the name there; `None` if it finds nothing.
+    fn in_parent<T>(
+        &self,
+        verb: &'static str,
+        path: &RelPath,
+        operation: impl FnOnce(BorrowedFd<'_>, &[u8]) -> io::Result<Option<T>>,
+    ) -> Result<Option<T>, SourceError> {
+        let Some((parent, name)) = path.split().filter(|_| !is_reserved(path)) else {
+            return Ok(None);
+        };
+        let found = self
+            .root
+            .directory(&parent, PLACE)
+            .and_then(|directory| operation(directory.as_fd(), name.as_bytes()));
+        self.answer(verb, path, found)
+    }
+
+    /// Tells "nothing there" from "the whole tree is not there".
+    fn answer<T>(
+        &self,
+        verb: &'static str,
+        path: &RelPath,
+        found: io::Result<Option<T>>,
+    ) -> Result<Option<T>, SourceError> {
+        match found {
+            Ok(Some(found)) => Ok(Some(found)),
+            Ok(None) | Err(Errno::NOENT | Errno::NOTDIR) => {
+                self.check_root()?;
+                Ok(None)
+            }
+            Err(errno) => Err(SourceError::Io {
+                verb,
+                path: path.clone(),
+                source: errno.into(),
+            }),
+        }
+    }
+
+    fn check_root(&self) -> Result<(), SourceError> {
+        self.root
+            .check()
+            .map_err(|reason| SourceError::RootLost { reason })
+    }
+
+    fn open_directory(&self, directory: &RelPath) -> io::Result<OwnedFd> {
+        // Listing a directory of somebody else must not fail, only leave a trace.
+        match self.root.directory(directory, LISTING | OFlags::NOATIME) {
+            Err(Errno::PERM) => self.root.directory(directory, LISTING),
+            opened => opened,
+        }
+    }
+
+    fn warn_once(&self, directory: &RelPath) {
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            log::warn!("sockets and devices are not replicated; the first was seen in {directory}");
+        }
+    }
+}
+
+impl Source for DirectorySource {
+    fn metadata(&self, path: &RelPath) -> Result<Option<(Metadata, Stamp)>, SourceError> {
+        if path.is_root() {
+            self.check_root()?;
+            let seen = look_at(self.root.descriptor()).map(Some);
+            let seen = self.answer("look at", path, seen)?;
+            return Ok(seen.map(|seen| (seen.metadata, seen.stamp)));
+        }
+        self.in_parent("look at", path, |directory, name| {
+            let seen = look(directory, name)?.filter(|seen| !seen.is_foreign);
+            Ok(seen.map(|seen| (seen.metadata, seen.stamp)))
+        })
+    }
+
+    fn list(
+        &self,
+        directory: &RelPath,
+        after: Option<&Name>,
+        limit: usize,
+    ) -> Result<Option<Page>, SourceError> {
+        assert!(limit > 0, "a page has room for one entry at least");
+        if is_reserved(directory) {
+            return Ok(None);
+        }
+        let failed = |errno: Errno| SourceError::Io {
+            verb: "list",
+            path: directory.clone(),
+            source: errno.into(),
+        };
+        let opened = self.open_directory(directory).map(Some);
+        let Some(open) = self.answer("list", directory, opened)? else {
+            return Ok(None);
+        };
+        let kept = after.and_then(|_| self.listings.get(directory, open.as_fd()));
+        let is_kept = kept.is_some();
+        let names = match kept {
+            Some(names) => names,
+            None => match names_of(directory, open.as_fd()) {
+                // It was removed since it was opened.
+                Err(Errno::NOENT) => return self.answer("list", directory, Ok(None)),
+                names => Arc::new(names.map_err(failed)?),
+            },
+        };
+        let mut rest = names.above(after.map(Name::as_bytes));
+        let mut entries = Vec::with_capacity(limit.min(rest.len()));
+        while entries.len() < limit
+            && let Some(name) = rest.next()
+        {
+            match look(open.as_fd(), name).map_err(failed)? {
+                Some(seen) if seen.is_foreign => self.warn_once(directory),
+                Some(seen) => entries.push(Entry {
+                    name: checked(directory, name)?,
+                    metadata: seen.metadata,
+                }),
+                None => {}
+            }
+        }
+        let has_more = rest.len() > 0;
+        drop(rest);
+        if !has_more {
+            self.listings.end(directory);
+        } else if !is_kept {
+            self.listings.keep(directory, open.as_fd(), &names);
+        }
+        // A root that was emptied and taken away must not pass for an empty one.
+        if directory.is_root() && !has_more {
+            self.check_root()?;
+        }
+        Ok(Some(Page { entries, has_more }))
+    }
+
+    fn open(&self, path: &RelPath) -> Result<Option<Box<dyn SourceFile>>, SourceError> {
+        let file = self.in_parent("open", path, |directory, name| {
+            let stat = fs::statat(directory, name, fs::AtFlags::SYMLINK_NOFOLLOW)?;
+            if !is_regular(&stat) {
+                return Ok(None);
+            }
+            let file = match open_regular(directory, name) {
+                // Another kind of thing has taken its place.
+                Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
+                file => file?,
+            };
+            Ok(is_regular(&fs::fstat(&file)?).then_some(file))
+        })?;
+        Ok(file.map(|file| -> Box<dyn SourceFile> {
+            Box::new(OpenFile {
+                path: path.clone(),
+                file,
+            })
+        }))
+    }
+}
+
+fn names_of(path: &RelPath, directory: BorrowedFd<'_>) -> io::Result<Names> {
+    Names::read(directory, |name| !(path.is_root() && name == RESERVED_NAME))
+}
+
+fn is_regular(stat: &fs::Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+/// Opens without touching the time of the last access, where we may.
+fn open_regular(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+    match fs::openat(directory, name, READING | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => fs::openat(directory, name, READING, Mode::empty()),
+        opened => opened,
+    }
+}
+
+fn checked(directory: &RelPath, name: &[u8]) -> Result<Name, SourceError> {
+    Name::new(name).map_err(|source| SourceError::Path {
+        directory: directory.clone(),
+        source: RelPathError::Component {
+            index: directory.components().count(),
+            source,
+        },
+    })
+}
+
+/// An open regular file.
+#[derive(Debug)]
+struct OpenFile {
+    path: RelPath,
+    file: OwnedFd,
+}
+
+impl OpenFile {
+    fn failed(&self, verb: &'static str, errno: Errno) -> SourceError {
+        SourceError::Io {
+            verb,
+            path: self.path.clone(),
+            source: errno.into(),
+        }
+    }
+}
+
+impl SourceFile for OpenFile {
+    fn metadata(&mut self) -> Result<(Metadata, Stamp), SourceError> {
+        let seen = look_at(self.file.as_fd()).map_err(|errno| self.failed("look at", errno))?;
+        Ok((seen.metadata, seen.stamp))
+    }
+
+    fn read_at(&mut self, offset_bytes: u64, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        loop {
+            match io::pread(&self.file, &mut *buffer, offset_bytes) {
+                Err(Errno::INTR) => {}
+                read => return read.map_err(|errno| self.failed("read", errno)),
+            }
+        }
+    }
+}

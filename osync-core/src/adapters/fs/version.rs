@@ -1,0 +1,258 @@
+//! One version of an entry before it is visible, and the step that makes it so.
+//!
+//! A file of a new name is written without one (`O_TMPFILE`) and linked when it is whole. Where a name
+//! is taken, and for everything else, the version gets a name in the private directory and is moved over.
+//!
+//! This is the one place where content is written.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::{self, Errno, Result};
+
+use crate::adapters::fs::aside::{Aside, Place};
+use crate::adapters::fs::metadata::{Target, apply};
+use crate::adapters::fs::root::{PLACE, enter};
+use crate::adapters::fs::unlock::{proc_path, unlocked};
+use crate::model::fidelity::Fidelity;
+use crate::model::metadata::{Kind, Metadata};
+
+/// What one call writes, in bytes. Calls of 1 MiB are three times slower on ext4 (large folios).
+const WRITE_BYTES_MAX: usize = 128 * 1024;
+
+/// What lay where something was put. Descriptors of a replaced directory lead nowhere any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replaced {
+    NoDirectory,
+    Directory,
+}
+
+/// Makes versions of entries on one file system, and remembers what it cannot do.
+#[derive(Debug)]
+pub(super) struct Versions {
+    pub(super) aside: Aside,
+    fidelity: Fidelity,
+    lacks_unnamed_files: AtomicBool,
+    /// Linking a bare descriptor is a privilege on kernels before 6.10.
+    links_by_proc: AtomicBool,
+}
+
+impl Versions {
+    pub(super) fn new(aside: Aside, fidelity: Fidelity) -> Self {
+        Self {
+            aside,
+            fidelity,
+            lacks_unnamed_files: AtomicBool::new(false),
+            links_by_proc: AtomicBool::new(false),
+        }
+    }
+
+    /// As on a file system that knows no unnamed files.
+    #[cfg(feature = "testing")]
+    pub(super) fn without_unnamed_files(self) -> Self {
+        self.lacks_unnamed_files.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// Begins a version of a file that is to lie in `directory`.
+    pub(super) fn file(&self, directory: BorrowedFd<'_>) -> Result<FileVersion> {
+        let access = OFlags::WRONLY | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        if !self.lacks_unnamed_files.load(Ordering::Relaxed) {
+            match fs::openat(directory, ".", access | OFlags::TMPFILE, mode) {
+                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                    self.lacks_unnamed_files.store(true, Ordering::Relaxed);
+                }
+                opened => {
+                    return Ok(FileVersion {
+                        file: opened?,
+                        place: None,
+                        written_bytes: 0,
+                    });
+                }
+            }
+        }
+        let mut place = self.aside.place()?;
+        let flags = access | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let file = fs::openat(place.directory(), place.name(), flags, mode)?;
+        place.fill();
+        Ok(FileVersion {
+            file,
+            place: Some(place),
+            written_bytes: 0,
+        })
+    }
+
+    /// Makes a version of a file visible at `name` in `directory`; returns what it replaced.
+    pub(super) fn publish(
+        &self,
+        version: &mut FileVersion,
+        metadata: &Metadata,
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<Replaced> {
+        if metadata.kind.size_bytes() != version.written_bytes || !metadata.kind.is_file() {
+            return Err(Errno::INVAL);
+        }
+        let file = version.file.as_fd();
+        apply(Target::Open(file), metadata, None, self.fidelity)?;
+        if version.place.is_none() {
+            match self.link(file, directory, name) {
+                Err(Errno::EXIST) => {
+                    let mut place = self.aside.place()?;
+                    self.link(file, place.directory(), place.name().as_bytes())?;
+                    place.fill();
+                    version.place = Some(place);
+                }
+                linked => return linked.map(|()| Replaced::NoDirectory),
+            }
+        }
+        match &mut version.place {
+            Some(place) => self.replace(place, directory, name),
+            None => Ok(Replaced::NoDirectory),
+        }
+    }
+
+    /// Makes a symbolic link or a named pipe at `name` in `directory`, in place of anything.
+    pub(super) fn special(
+        &self,
+        metadata: &Metadata,
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<Replaced> {
+        let mut place = self.aside.place()?;
+        match &metadata.kind {
+            Kind::Symlink { target } => {
+                fs::symlinkat(&target[..], place.directory(), place.name())?;
+            }
+            Kind::Fifo => fs::mkfifoat(place.directory(), place.name(), Mode::RUSR)?,
+            Kind::File { .. } | Kind::Directory => return Err(Errno::INVAL),
+        }
+        place.fill();
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = fs::openat(place.directory(), place.name(), flags, Mode::empty())?;
+        apply(Target::Path(made.as_fd()), metadata, None, self.fidelity)?;
+        self.replace(&mut place, directory, name)
+    }
+
+    /// Makes an empty directory at `name` in `directory`, in place of something that is none.
+    pub(super) fn directory(&self, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+        let mut place = self.aside.place()?;
+        fs::mkdirat(place.directory(), place.name(), Mode::RWXU)?;
+        place.fill();
+        self.replace(&mut place, directory, name)?;
+        Ok(())
+    }
+
+    /// Takes `name` out of `directory` in one step, with everything below it.
+    pub(super) fn discard(&self, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+        let mut place = self.aside.place()?;
+        set_aside(directory, name, &mut place)
+    }
+
+    /// Moves what lies at `place` to `name` in `directory`; what lay there is deleted.
+    fn replace(
+        &self,
+        place: &mut Place,
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<Replaced> {
+        match fs::renameat(place.directory(), place.name(), directory, name) {
+            // A directory and something else do not replace each other.
+            Err(Errno::ISDIR | Errno::NOTDIR | Errno::NOTEMPTY | Errno::EXIST) => {}
+            moved => {
+                moved?;
+                place.empty();
+                return Ok(Replaced::NoDirectory);
+            }
+        }
+        let exchange = || {
+            let (there, flags) = (place.directory(), RenameFlags::EXCHANGE);
+            fs::renameat_with(there, place.name(), directory, name, flags)
+        };
+        match movable(directory, name, exchange) {
+            // Some file systems cannot exchange: two steps, and back if the second fails.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                let mut old = self.aside.place()?;
+                set_aside(directory, name, &mut old)?;
+                let moved = fs::renameat(place.directory(), place.name(), directory, name);
+                if let Err(errno) = moved {
+                    fs::renameat(old.directory(), old.name(), directory, name)?;
+                    old.empty();
+                    return Err(errno);
+                }
+                place.empty();
+                Ok(Replaced::Directory)
+            }
+            // What lay there lies in the place now and is deleted with it.
+            exchanged => exchanged.map(|()| Replaced::Directory),
+        }
+    }
+
+    /// Gives an unnamed file its first name.
+    fn link(&self, file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+        if !self.links_by_proc.load(Ordering::Relaxed) {
+            match fs::linkat(file, "", directory, name, AtFlags::EMPTY_PATH) {
+                // The kernel's word for lacking the privilege, and for a directory that was removed.
+                Err(Errno::NOENT) => {}
+                linked => return linked,
+            }
+        }
+        let flags = AtFlags::SYMLINK_FOLLOW;
+        fs::linkat(CWD, proc_path(file), directory, name, flags)?;
+        self.links_by_proc.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn set_aside(directory: BorrowedFd<'_>, name: &[u8], place: &mut Place) -> Result<()> {
+    movable(directory, name, || {
+        fs::renameat(directory, name, place.directory(), place.name())
+    })?;
+    place.fill();
+    Ok(())
+}
+
+/// Runs `operation`, which moves `name` out of `directory`. A directory that moves elsewhere must be
+/// writable itself.
+fn movable(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    mut operation: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    match operation() {
+        Err(Errno::ACCESS) => {}
+        done => return done,
+    }
+    let moved = enter(directory, name, PLACE)?;
+    unlocked(moved.as_fd(), || unlocked(directory, &mut operation))
+}
+
+/// One version of a regular file; gone when dropped before it is published.
+#[derive(Debug)]
+pub(super) struct FileVersion {
+    file: OwnedFd,
+    /// Its name in the private directory, if it has one.
+    place: Option<Place>,
+    written_bytes: u64,
+}
+
+impl FileVersion {
+    /// Appends `content`.
+    pub(super) fn append(&mut self, content: &[u8]) -> Result<()> {
+        let mut rest = content;
+        while !rest.is_empty() {
+            let piece = &rest[..rest.len().min(WRITE_BYTES_MAX)];
+            match io::write(&self.file, piece) {
+                Err(Errno::INTR) => {}
+                written => {
+                    let written = written?;
+                    rest = &rest[written..];
+                    self.written_bytes += written as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+}

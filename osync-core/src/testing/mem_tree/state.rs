@@ -1,0 +1,237 @@
+//! The tree behind [`MemTree`]: objects by number, names inside directories, a counter for a clock.
+//!
+//! Invariant: every object but the root is named by exactly one directory, or is open and unlinked.
+//!
+//! [`MemTree`]: crate::testing::mem_tree::MemTree
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::model::metadata::{Kind, Metadata, Stamp};
+use crate::model::name::Name;
+use crate::model::rel_path::RelPath;
+use crate::model::timestamp::Timestamp;
+
+const ROOT: u64 = 1;
+
+/// One entry, whatever its kind.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) metadata: Metadata,
+    pub(super) stamp: Stamp,
+    pub(super) content: Vec<u8>,
+    pub(super) children: BTreeMap<Name, u64>,
+    /// How many open files read it: it outlives its name as long as there are any.
+    pub(super) handles: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) objects: HashMap<u64, Object>,
+    objects_made: u64,
+    clock_seconds: i64,
+    pub(super) failing_reads: BTreeSet<RelPath>,
+    pub(super) failing_writes: BTreeSet<RelPath>,
+    pub(super) is_root_lost: bool,
+}
+
+impl State {
+    pub(super) fn new(clock_seconds: i64) -> Self {
+        let mut state = Self {
+            objects: HashMap::new(),
+            objects_made: 0,
+            clock_seconds,
+            failing_reads: BTreeSet::new(),
+            failing_writes: BTreeSet::new(),
+            is_root_lost: false,
+        };
+        let now = state.tick();
+        let root = state.create(Kind::Directory, 0o755, Vec::new(), now);
+        debug_assert_eq!(root, ROOT, "the root is the first object");
+        state
+    }
+
+    /// The next point in time; each is used for one change only.
+    pub(super) fn tick(&mut self) -> Timestamp {
+        self.clock_seconds += 1;
+        Timestamp {
+            seconds: self.clock_seconds,
+            nanoseconds: 0,
+        }
+    }
+
+    pub(super) fn lookup(&self, path: &RelPath) -> Option<u64> {
+        path.components().try_fold(ROOT, |object, name| {
+            self.objects[&object].children.get(name).copied()
+        })
+    }
+
+    pub(super) fn at(&self, path: &RelPath) -> Option<&Object> {
+        self.lookup(path).map(|object| &self.objects[&object])
+    }
+
+    pub(super) fn metadata(&self, path: &RelPath) -> Option<(Metadata, Stamp)> {
+        self.at(path)
+            .map(|object| (object.metadata.clone(), object.stamp))
+    }
+
+    pub(super) fn content(&self, path: &RelPath) -> Option<Vec<u8>> {
+        self.at(path)
+            .filter(|object| object.metadata.kind.is_file())
+            .map(|object| object.content.clone())
+    }
+
+    pub(super) fn object_mut(&mut self, object: u64) -> &mut Object {
+        self.objects
+            .get_mut(&object)
+            .expect("numbers come from names and open files, which keep their object")
+    }
+
+    /// Makes an object without a name.
+    pub(super) fn create(
+        &mut self,
+        kind: Kind,
+        mode: u32,
+        content: Vec<u8>,
+        now: Timestamp,
+    ) -> u64 {
+        self.objects_made += 1;
+        let number = self.objects_made;
+        let object = Object {
+            metadata: Metadata {
+                kind,
+                modified: now,
+                mode,
+                uid: 0,
+                gid: 0,
+            },
+            stamp: Stamp {
+                object: number,
+                changed: now,
+                unlinked: false,
+            },
+            content,
+            children: BTreeMap::new(),
+            handles: 0,
+        };
+        self.objects.insert(number, object);
+        number
+    }
+
+    /// Changes the metadata of what lies at `path`; returns whether anything does.
+    pub(super) fn change(
+        &mut self,
+        path: &RelPath,
+        now: Timestamp,
+        change: impl FnOnce(&mut Metadata),
+    ) -> bool {
+        let Some(number) = self.lookup(path) else {
+            return false;
+        };
+        let object = self.object_mut(number);
+        change(&mut object.metadata);
+        object.stamp.changed = now;
+        true
+    }
+
+    /// Gives `object` the name `path`, which is free and whose directory exists.
+    pub(super) fn attach(&mut self, path: &RelPath, object: u64, now: Timestamp) {
+        self.object_mut(object).stamp.changed = now;
+        let (parent, name) = self.parent_of(path);
+        let before = self.object_mut(parent).children.insert(name, object);
+        debug_assert_eq!(before, None, "the name was free");
+        self.touch(parent, now);
+    }
+
+    /// Takes the name `path` from the object that has it.
+    pub(super) fn detach(&mut self, path: &RelPath, now: Timestamp) -> u64 {
+        let (parent, name) = self.parent_of(path);
+        let object = self.object_mut(parent).children.remove(&name);
+        self.touch(parent, now);
+        object.expect("the caller found something at this path")
+    }
+
+    /// Removes what lies at `path` with everything below it; returns whether anything did.
+    pub(super) fn remove(&mut self, path: &RelPath, now: Timestamp) -> bool {
+        if self.lookup(path).is_none() {
+            return false;
+        }
+        let mut doomed = vec![self.detach(path, now)];
+        while let Some(number) = doomed.pop() {
+            let object = self.object_mut(number);
+            object.stamp.unlinked = true;
+            object.stamp.changed = now;
+            doomed.extend(std::mem::take(&mut object.children).into_values());
+            if object.handles == 0 {
+                self.objects.remove(&number);
+            }
+        }
+        true
+    }
+
+    /// Makes `path` a directory, and every path above it, in place of anything else.
+    pub(super) fn make_directories(&mut self, path: &RelPath, now: Timestamp) {
+        match self.at(path) {
+            Some(object) if object.metadata.kind.is_directory() => return,
+            Some(_) => {
+                self.remove(path, now);
+            }
+            None => {}
+        }
+        self.make_parents(path, now);
+        let object = self.create(Kind::Directory, 0o755, Vec::new(), now);
+        self.attach(path, object, now);
+    }
+
+    pub(super) fn make_parents(&mut self, path: &RelPath, now: Timestamp) {
+        if let Some(parent) = path.parent() {
+            self.make_directories(&parent, now);
+        }
+    }
+
+    /// Writes a file in place, or makes it in place of anything else.
+    pub(super) fn write(&mut self, path: &RelPath, content: Vec<u8>, now: Timestamp) {
+        let kind = Kind::File {
+            size_bytes: content.len() as u64,
+        };
+        match self.lookup(path) {
+            Some(number) if self.objects[&number].metadata.kind.is_file() => {
+                let object = self.object_mut(number);
+                object.content = content;
+                object.metadata.kind = kind;
+                self.touch(number, now);
+            }
+            _ => {
+                self.remove(path, now);
+                self.make_parents(path, now);
+                let object = self.create(kind, 0o644, content, now);
+                self.attach(path, object, now);
+            }
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> BTreeMap<RelPath, (Metadata, Vec<u8>)> {
+        let mut snapshot = BTreeMap::new();
+        let mut pending = vec![(RelPath::root(), ROOT)];
+        while let Some((path, number)) = pending.pop() {
+            let object = &self.objects[&number];
+            for (name, &child) in &object.children {
+                let path = path.join(name).expect("a path that was made once");
+                pending.push((path, child));
+            }
+            snapshot.insert(path, (object.metadata.clone(), object.content.clone()));
+        }
+        snapshot
+    }
+
+    fn touch(&mut self, object: u64, now: Timestamp) {
+        let object = self.object_mut(object);
+        object.metadata.modified = now;
+        object.stamp.changed = now;
+    }
+
+    fn parent_of(&self, path: &RelPath) -> (u64, Name) {
+        let (parent, name) = path.split().expect("the root has no other name");
+        let parent = self.lookup(&parent).expect("the directory above exists");
+        (parent, name)
+    }
+}
