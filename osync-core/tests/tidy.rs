@@ -4,6 +4,8 @@
 //! inside them. So there are no circles, and a reader knows where to begin. Unit tests are exempt
 //! from everything but the length: they may look wherever they like.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
