@@ -1,1 +1,16 @@
-//! End-to-end tests.
+//! End to end: the built program on real directories, in one process and over loopback ZeroMQ.
+//!
+//! `program` runs osync and reads its log, `tree` makes trees and compares them completely, `churn`
+//! changes them at random, `wait` waits. The rest are tests, one file a theme.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod wait;
+mod program;
+mod tree;
+mod churn;
+
+mod arguments;
+mod faults;
+mod live;
+mod once;

@@ -1,2 +1,115 @@
-//! The osync program.
-fn main() {}
+//! The osync program: parses, checks the directories, starts the endpoint asked for, follows it.
+//!
+//! ```text
+//! args --> main --> Mirror | SourceEndpoint | SinkEndpoint --> follow --> exit code
+//!                          '---- events, reports ----> render
+//! ```
+
+mod args;
+mod directories;
+mod follow;
+mod render;
+
+use std::error::Error;
+use std::iter;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use osync_core::adapters::feed::inotify::InotifyFeed;
+use osync_core::adapters::fs::sink::DirectorySink;
+use osync_core::adapters::fs::source::DirectorySource;
+use osync_core::adapters::transport::zmq::ZmqTransport;
+use osync_core::model::connection::ConnectionDetails;
+use osync_core::options::{SinkOptions, SourceOptions};
+use osync_core::{Mirror, SinkEndpoint, SourceEndpoint};
+
+use crate::args::Command;
+use crate::follow::{Endpoint, follow};
+use crate::render::{Renderer, printable};
+
+/// Ended with problems: some paths are not replicated.
+const EXIT_PROBLEMS: u8 = 1;
+/// Could not run.
+const EXIT_FAILED: u8 = 2;
+
+fn main() -> ExitCode {
+    match args::parse().map_err(Into::into).and_then(run) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(EXIT_PROBLEMS),
+        Err(error) => {
+            eprintln!("osync: {}", printable(&chain(&*error)));
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+/// Does what the command says; returns how many paths are not replicated at the end.
+fn run(command: Command) -> Result<u64, Box<dyn Error>> {
+    follow::handle_signals()?;
+    match command {
+        Command::Mirror {
+            source,
+            target,
+            once,
+        } => {
+            let source = directories::existing(&source)?;
+            let target = directories::made(&directories::apart(&source, &target)?)?;
+            let renderer = Arc::new(Renderer::install());
+            log::info!("mirroring {} into {}", source.display(), target.display());
+            let mirror = Mirror::start(
+                Arc::new(DirectorySource::open(&source)?),
+                Box::new(InotifyFeed::new(&source)?),
+                Arc::new(DirectorySink::open(&target)?),
+                SourceOptions::default(),
+                SinkOptions::default(),
+                renderer.clone(),
+            )?;
+            Ok(follow(Endpoint::Mirror(mirror), once, &renderer)?)
+        }
+        Command::Source { source, channels } => {
+            let source = directories::existing(&source)?;
+            let renderer = Arc::new(Renderer::install());
+            let endpoint = SourceEndpoint::start(
+                Arc::new(DirectorySource::open(&source)?),
+                Box::new(InotifyFeed::new(&source)?),
+                &ZmqTransport::new(),
+                &channels.into(),
+                SourceOptions::default(),
+                renderer.clone(),
+            )?;
+            log::info!("serving {} on {}", source.display(), endpoint.details());
+            Ok(follow(Endpoint::Source(endpoint), false, &renderer)?)
+        }
+        Command::Sink {
+            target,
+            channels,
+            name,
+            once,
+        } => {
+            let target = directories::made(&target)?;
+            let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
+            let details = ConnectionDetails::from(channels);
+            let renderer = Arc::new(Renderer::install());
+            log::info!(
+                "keeping {} equal to the source at {details}, as {name}",
+                target.display()
+            );
+            let endpoint = SinkEndpoint::start(
+                Arc::new(DirectorySink::open(&target)?),
+                &ZmqTransport::new(),
+                &details,
+                SinkOptions::default().with_name(name),
+                renderer.clone(),
+            )?;
+            Ok(follow(Endpoint::Sink(endpoint), once, &renderer)?)
+        }
+    }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn Error) -> String {
+    iter::successors(Some(error), |error| (*error).source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

@@ -1,7 +1,6 @@
 //! The vocabulary: plain values, without I/O, shared by every layer above.
 
-pub mod change;
-pub mod connection;
+pub mod timestamp;
 pub mod digest;
 pub mod fidelity;
 pub mod frame;
@@ -9,8 +8,12 @@ pub mod metadata;
 pub mod name;
 pub mod need;
 pub mod rel_path;
-pub mod report;
+pub mod metadata;
+pub mod fidelity;
+pub mod change;
+pub mod connection;
 pub mod session_id;
 pub mod sink_id;
 pub mod timestamp;
 pub mod work_id;
+pub mod report;

@@ -1,0 +1,122 @@
+//! The command line: what may be typed, and what it means. The only file that knows `clap`.
+
+use std::path::PathBuf;
+use std::process;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use osync_core::model::connection::ConnectionDetails;
+use osync_core::model::sink_id::SinkId;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  everything is replicated, or osync was asked to end by SIGTERM or SIGINT
+  1  ended with problems: some paths could not be replicated; the log names them
+  2  could not run: bad arguments, no such directory, address in use, version mismatch
+
+The first SIGTERM or SIGINT ends in agreement with the other end, within 5 seconds; a second
+one ends at once. The log goes to standard error; RUST_LOG sets how much of it (error, warn,
+info, debug, trace; default info).";
+
+/// Replicates a directory while it changes: changes first, backlog behind them.
+///
+/// What changes in the source directory is at the sink milliseconds later, from the first minute on;
+/// what has not changed follows behind at whatever speed is left. One way, from one source to its
+/// sinks: what a sink has that the source has not is removed.
+#[derive(Debug, Parser)]
+#[command(name = "osync", version, after_long_help = AFTER_HELP, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What osync is asked to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Mirrors SRC into DST on this machine, both ends in one process.
+    #[command(after_long_help = AFTER_HELP)]
+    Mirror {
+        /// The directory to read; it must exist.
+        #[arg(value_name = "SRC")]
+        source: PathBuf,
+        /// The directory to keep equal to SRC; made if absent. What SRC has not is removed from it.
+        #[arg(value_name = "DST")]
+        target: PathBuf,
+        /// Ends as soon as DST holds everything that had happened in SRC when osync was started.
+        /// Without it osync stays and follows changes.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Serves SRC to sinks, and stays until it is asked to end.
+    #[command(after_long_help = AFTER_HELP)]
+    Source {
+        /// The directory to read; it must exist.
+        #[arg(value_name = "SRC")]
+        source: PathBuf,
+        #[command(flatten)]
+        channels: Channels,
+    },
+    /// Keeps DST equal to what a source serves. Either end may be started first.
+    #[command(after_long_help = AFTER_HELP)]
+    Sink {
+        /// The directory to keep equal to the source's; made if absent. What the source has not is
+        /// removed from it.
+        #[arg(value_name = "DST")]
+        target: PathBuf,
+        #[command(flatten)]
+        channels: Channels,
+        /// What this sink calls itself: 1 to 255 bytes. The source knows it again by this name.
+        /// [default: host name and path of DST]
+        #[arg(long, value_parser = |text: &str| SinkId::new(text))]
+        name: Option<SinkId>,
+        /// Ends as soon as DST holds everything that had happened at the source when osync was
+        /// started. Without it osync stays and follows changes.
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+/// Where the two channels between a source and its sinks are. The source binds them, sinks connect.
+#[derive(Debug, Args)]
+pub(crate) struct Channels {
+    /// Address of the command channel, the same at both ends. A source may give port `*`: any free one.
+    #[arg(long, value_name = "ADDRESS", default_value = ConnectionDetails::CONTROL_DEFAULT)]
+    control: String,
+    /// Address of the data channel, the same at both ends. A source may give port `*`: any free one.
+    #[arg(long, value_name = "ADDRESS", default_value = ConnectionDetails::DATA_DEFAULT)]
+    data: String,
+}
+
+impl From<Channels> for ConnectionDetails {
+    fn from(Channels { control, data }: Channels) -> Self {
+        Self { control, data }
+    }
+}
+
+/// Parses the command line; help and version are printed and end the process.
+///
+/// The error is one line that says what is wrong and where to read more.
+pub(crate) fn parse() -> Result<Command, String> {
+    let error = match Arguments::try_parse() {
+        Ok(arguments) => return Ok(arguments.command),
+        Err(error) => error,
+    };
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        error.print().map_err(|error| error.to_string())?;
+        process::exit(0);
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Err("no command given; see 'osync help'".to_owned());
+    }
+    // clap's first paragraph says what is wrong; usage and hints follow after an empty line.
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = first
+        .trim_start_matches("error:")
+        .split_whitespace()
+        .collect();
+    Err(format!("{}; see 'osync help'", words.join(" ")))
+}

@@ -1,0 +1,140 @@
+//! Stays with a running endpoint until it ends, or until it is time to end it.
+//!
+//! The main thread looks ten times a second: has a signal come, has the endpoint ended, what is there
+//! to show. Beside it one thread asks the sink, once, whether it is in sync with everything that had
+//! happened by then; asked again and again, the answer would move on with a tree that never rests.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use osync_core::model::report::{QueueReport, TransferReport};
+use osync_core::sink_endpoint::InSync;
+use osync_core::{Error, Mirror, SinkEndpoint, SourceEndpoint};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::render::Renderer;
+
+/// How often the display is drawn and signals are looked for.
+const TICK: Duration = Duration::from_millis(100);
+/// The same while ending, when somebody waits.
+const TICK_ENDING: Duration = Duration::from_millis(5);
+
+/// Set by the first SIGTERM or SIGINT.
+static ASKED_TO_END: AtomicBool = AtomicBool::new(false);
+
+/// From here on the first SIGTERM or SIGINT is remembered, and a second one ends the process at once.
+pub(crate) fn handle_signals() -> std::io::Result<()> {
+    for signal in [SIGTERM, SIGINT] {
+        // The order matters: at the first signal the flag is still down when the first action looks.
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, &ASKED_TO_END)?;
+        signal_hook::flag::register(signal, &ASKED_TO_END)?;
+    }
+    Ok(())
+}
+
+/// What runs in this process.
+#[derive(Debug)]
+pub(crate) enum Endpoint {
+    /// Both ends.
+    Mirror(Mirror),
+    /// The sending end.
+    Source(SourceEndpoint),
+    /// The receiving end.
+    Sink(SinkEndpoint),
+}
+
+/// Shows `endpoint`'s progress until it has ended; returns how many paths are not replicated.
+///
+/// It is ended when a signal asks for it and, if `once`, as soon as the sink is in sync.
+pub(crate) fn follow(endpoint: Endpoint, once: bool, renderer: &Renderer) -> Result<u64, Error> {
+    let answer = OnceLock::new();
+    let asker = thread::Builder::new().name("osync-in-sync".to_owned());
+    thread::scope(|scope| {
+        let (answer, endpoint, main) = (&answer, &endpoint, thread::current());
+        asker
+            .spawn_scoped(scope, move || {
+                answer.get_or_init(|| endpoint.wait_in_sync());
+                main.unpark();
+            })
+            .expect("a process that has started its endpoint can start one more thread");
+        let mut is_ending = false;
+        while !endpoint.is_finished() {
+            let is_asked = ASKED_TO_END.load(Ordering::Relaxed);
+            if !is_ending && (is_asked || once && answer.get().is_some()) {
+                is_ending = true;
+                endpoint.stop();
+            }
+            renderer.tick(&endpoint.done(), &endpoint.queues());
+            thread::park_timeout(if is_ending { TICK_ENDING } else { TICK });
+        }
+    });
+    let done = endpoint.done();
+    renderer.clear();
+    endpoint.join()?;
+    let missing = if once && !ASKED_TO_END.load(Ordering::Relaxed) {
+        let in_sync = answer.into_inner().transpose()?.flatten();
+        in_sync.map_or(0, |in_sync| in_sync.problems)
+    } else {
+        0
+    };
+    renderer.summary(&done, missing);
+    Ok(missing)
+}
+
+impl Endpoint {
+    /// Asks whether the sink is in sync and waits for the answer; `None` where there is no sink to ask.
+    fn wait_in_sync(&self) -> Result<Option<InSync>, Error> {
+        match self {
+            Self::Mirror(mirror) => mirror.wait_in_sync(None),
+            Self::Source(_) => Ok(None),
+            Self::Sink(sink) => sink.wait_in_sync(None),
+        }
+    }
+
+    fn done(&self) -> TransferReport {
+        match self {
+            Self::Mirror(mirror) => mirror.transfer_report(),
+            Self::Source(source) => source.transfer_report(),
+            Self::Sink(sink) => sink.transfer_report(),
+        }
+    }
+
+    /// One report per sink.
+    fn queues(&self) -> Vec<QueueReport> {
+        match self {
+            Self::Mirror(mirror) => vec![mirror.queue_report()],
+            Self::Source(source) => source
+                .reports()
+                .into_iter()
+                .map(|(_, queue)| queue)
+                .collect(),
+            Self::Sink(sink) => vec![sink.queue_report()],
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        match self {
+            Self::Mirror(mirror) => mirror.is_finished(),
+            Self::Source(source) => source.is_finished(),
+            Self::Sink(sink) => sink.is_finished(),
+        }
+    }
+
+    fn stop(&self) {
+        match self {
+            Self::Mirror(mirror) => mirror.stop(),
+            Self::Source(source) => source.stop(),
+            Self::Sink(sink) => sink.stop(),
+        }
+    }
+
+    fn join(self) -> Result<(), Error> {
+        match self {
+            Self::Mirror(mirror) => mirror.join(),
+            Self::Source(source) => source.join(),
+            Self::Sink(sink) => sink.join(),
+        }
+    }
+}

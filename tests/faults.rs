@@ -1,0 +1,110 @@
+//! Ends that die and come back while the tree changes, and ends that are asked to go.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::churn::Churn;
+use crate::program::{Addresses, Osync, SOON, arguments};
+use crate::tree::{self, Pair};
+use crate::wait;
+
+/// Times that each end is killed.
+const KILLS: u64 = 3;
+/// Changes between two kills: an end is hit while it compares and while it follows.
+const CHANGES_PER_LIFE: u64 = 250;
+
+#[test]
+fn killed_ends_started_again_converge_and_leave_nothing_behind() {
+    let pair = Pair::new();
+    tree::fill(&pair.source, 60, 25);
+    let addresses = Addresses::free();
+    let start_source = || addresses.start_source(&pair.source);
+    let start_sink = || addresses.start_sink(&pair.target);
+    let churn = Churn::start(&pair.source, 0x05ee_d001);
+
+    let (mut source, mut sink) = (start_source(), start_sink());
+    sink.wait_line("registered: ");
+    for round in 0..KILLS {
+        churn.wait_changes(CHANGES_PER_LIFE * round);
+        sink.kill();
+        sink = start_sink();
+        sink.wait_line("registered: ");
+        churn.wait_changes(CHANGES_PER_LIFE);
+        source.kill();
+        source = start_source();
+        source.wait_line("registered: ");
+    }
+    churn.wait_changes(CHANGES_PER_LIFE);
+    println!("{} changes", churn.stop());
+
+    pair.assert_equal_within(SOON, "after the kills");
+    sink.terminate();
+    source.terminate();
+    pair.assert_equal();
+}
+
+#[test]
+fn a_mirror_killed_in_its_first_copy_goes_on_where_it_is_needed() {
+    let pair = Pair::new();
+    tree::fill(&pair.source, 100, 40);
+    tree::fill_nasty(&pair.source);
+    let churn = Churn::start(&pair.source, 0x05ee_d002);
+    let mirror = Osync::start(arguments!["mirror", pair.source, pair.target]);
+    let some_are_there = || pair.target.join("d0/e0").exists().then_some(());
+    wait::for_value(SOON, some_are_there, || mirror.log());
+    mirror.kill();
+
+    let mirror = Osync::start(arguments!["mirror", pair.source, pair.target]);
+    mirror.wait_line("in sync");
+    churn.stop();
+
+    pair.assert_equal_within(SOON, "after the kill");
+    mirror.terminate();
+    pair.assert_equal();
+}
+
+#[test]
+fn both_signals_end_every_command_in_time_with_code_0() {
+    let pair = Pair::new();
+    tree::fill(&pair.source, 20, 20);
+    let addresses = Addresses::free();
+    let early = addresses.start_sink(&pair.target.with_extension("early"));
+    early.wait_line("keeping ");
+    // Alone, before there is a source to agree with.
+    early.terminate();
+
+    let mirror = Osync::start(arguments!["mirror", pair.source, pair.target]);
+    mirror.wait_line("in sync: ");
+    mirror.signal(Signal::INT);
+    let (status, log) = mirror.wait_exit(Duration::from_secs(5));
+    assert_eq!(status.code(), Some(0), "{log}");
+
+    let source = addresses.start_source(&pair.source);
+    let mut sink = addresses.start_sink(&pair.target.with_extension("2"));
+    sink.wait_line("in sync: ");
+    source.terminate();
+    // A sink outlives its source: another one may come.
+    assert!(sink.is_running());
+    sink.terminate();
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let pair = Pair::new();
+    let addresses = Addresses::free();
+    let sink = addresses.start_sink(&pair.target);
+    sink.wait_line("keeping ");
+
+    // Stopped, it sees both at once when it goes on.
+    sink.signal(Signal::STOP);
+    sink.signal(Signal::INT);
+    sink.signal(Signal::TERM);
+    sink.signal(Signal::CONT);
+
+    let (status, log) = sink.wait_exit(Duration::from_secs(5));
+    assert!(
+        [Some(128 + 2), Some(128 + 15)].contains(&status.code()),
+        "{status} {log}"
+    );
+}

@@ -1,0 +1,211 @@
+//! Live: changes of every kind arrive while both ends run, and they arrive soon.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::program::{Osync, SOON, arguments, start_source};
+use crate::tree::{self, Pair};
+
+/// Changes whose way is timed.
+const LATENCY_SAMPLES: usize = 100;
+/// What the median may be on a loaded machine in a debug build; it is 20 ms where that is measured properly.
+const LATENCY_MEDIAN_MAX: Duration = Duration::from_millis(200);
+
+/// One kind of change and its name.
+type Change = (&'static str, fn(&Path));
+
+/// In this order: later ones build on earlier ones.
+const CHANGES: [Change; 25] = [
+    ("create", |root| tree::write(root, "new", "new")),
+    ("overwrite", |root| {
+        tree::write(root, "new", "longer than before");
+    }),
+    ("overwrite with the same size", |root| {
+        tree::write(root, "new", "LONGER THAN BEFORE");
+    }),
+    ("append", |root| {
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(root.join("new"))
+            .unwrap();
+        file.write_all(b" and more").unwrap();
+    }),
+    ("truncate", |root| {
+        let file = OpenOptions::new()
+            .write(true)
+            .open(root.join("new"))
+            .unwrap();
+        file.set_len(3).unwrap();
+    }),
+    ("empty file", |root| tree::write(root, "empty", "")),
+    ("rename", |root| {
+        fs::rename(root.join("new"), root.join("renamed")).unwrap();
+    }),
+    ("rename over existing", |root| {
+        tree::write(root, "beside", "another");
+        fs::rename(root.join("beside"), root.join("renamed")).unwrap();
+    }),
+    ("swap of names", |root| {
+        fs::rename(root.join("d0"), root.join("aside")).unwrap();
+        fs::rename(root.join("d1"), root.join("d0")).unwrap();
+        fs::rename(root.join("aside"), root.join("d1")).unwrap();
+    }),
+    ("chmod", |root| tree::set_mode(root.join("renamed"), 0o640)),
+    ("chmod of a directory", |root| {
+        tree::set_mode(root.join("d2"), 0o750);
+    }),
+    ("touch", |root| {
+        tree::set_modified(root.join("renamed"), 1_234_567_890, 987_654_321);
+    }),
+    ("touch of a directory", |root| {
+        tree::set_modified(root.join("d2"), 1_234_567_890, 1);
+    }),
+    ("touch of the root", |root| {
+        tree::set_modified(root, 1_234_567_890, 2);
+    }),
+    ("symlink, changed and dangling", |root| {
+        symlink("renamed", root.join("link")).unwrap();
+        fs::remove_file(root.join("link")).unwrap();
+        symlink("nowhere", root.join("link")).unwrap();
+    }),
+    ("pipe", |root| tree::make_fifo(root.join("pipe"))),
+    ("mkdir -p and a file at once", |root| {
+        shell(root, "mkdir -p a/b/c && echo x >a/b/c/d");
+    }),
+    ("directories into directories", |root| {
+        shell(
+            root,
+            "for i in 1 2 3 4 5 6 7 8 9; do mkdir -p m/$i/x/y; echo $i >m/$i/x/y/z; done",
+        );
+    }),
+    ("rename of a directory", |root| {
+        fs::rename(root.join("m"), root.join("moved")).unwrap();
+    }),
+    ("write below a renamed directory", |root| {
+        tree::write(root, "moved/1/x/y/z", "again");
+    }),
+    ("move in from outside", |root| {
+        let outside = root.parent().unwrap().join("outside");
+        tree::fill(&outside, 5, 5);
+        fs::rename(outside, root.join("inside")).unwrap();
+    }),
+    ("move out", |root| {
+        fs::rename(root.join("inside"), root.parent().unwrap().join("gone")).unwrap();
+    }),
+    ("tar x", |root| {
+        shell(
+            root,
+            "tar c d3 d4 | (mkdir unpacked && cd unpacked && tar x)",
+        );
+    }),
+    ("git checkout", |root| {
+        let setup = "git init -q r && cd r && git config user.email a@b && git config user.name a";
+        let commits = "cp -r ../d5 . && git add . && git commit -qm 1 && git checkout -qb two \
+                       && git rm -qr d5/e5 && echo 2 >new && git add . && git commit -qm 2";
+        shell(
+            root,
+            &format!("{setup} && {commits} && git checkout -q - && git checkout -q two"),
+        );
+    }),
+    ("rm -r", |root| shell(root, "rm -r unpacked moved a d0")),
+];
+
+#[test]
+fn changes_of_every_kind_arrive_in_one_process() {
+    let pair = Pair::new();
+    tree::fill(&pair.source, 21, 10);
+    let mirror = Osync::start(arguments!["mirror", pair.source, pair.target]);
+    mirror.wait_line("in sync: ");
+
+    make_every_change(&pair);
+
+    mirror.terminate();
+}
+
+#[test]
+fn changes_of_every_kind_arrive_over_loopback() {
+    let pair = Pair::new();
+    tree::fill(&pair.source, 21, 10);
+    let (source, addresses) = start_source(&pair.source);
+    let sink = addresses.start_sink(&pair.target);
+    sink.wait_line("in sync: ");
+
+    make_every_change(&pair);
+
+    sink.terminate();
+    source.terminate();
+}
+
+#[test]
+fn a_small_file_is_at_the_sink_soon_after_it_is_closed() {
+    let pair = Pair::new();
+    tree::fill(&pair.source, 50, 20);
+    let (source, addresses) = start_source(&pair.source);
+    let sink = addresses.start_sink(&pair.target);
+    sink.wait_line("in sync: ");
+
+    let mut latencies: Vec<_> = (0..LATENCY_SAMPLES)
+        .map(|index| {
+            let name = format!("d0/sample{index}");
+            fs::write(pair.source.join(&name), "a small file").unwrap();
+            let closed = Instant::now();
+            while !pair.target.join(&name).exists() {
+                assert!(
+                    closed.elapsed() < SOON,
+                    "{name} never came:\n{}",
+                    sink.log()
+                );
+                thread::sleep(Duration::from_micros(200));
+            }
+            closed.elapsed()
+        })
+        .collect();
+
+    latencies.sort();
+    let (median, p90) = (
+        latencies[LATENCY_SAMPLES / 2],
+        latencies[LATENCY_SAMPLES * 9 / 10],
+    );
+    println!("close() to visible at the sink: median {median:?}, p90 {p90:?}");
+    assert!(
+        median < LATENCY_MEDIAN_MAX,
+        "median {median:?}, p90 {p90:?}"
+    );
+    sink.terminate();
+    source.terminate();
+}
+
+fn make_every_change(pair: &Pair) {
+    for (name, change) in CHANGES {
+        let tool = name.split_once(' ').map_or(name, |(tool, _)| tool);
+        if ["tar", "git"].contains(&tool) && !is_installed(tool) {
+            println!("skipped: {name}: {tool} is not installed");
+            continue;
+        }
+        change(&pair.source);
+        pair.assert_equal_within(SOON, name);
+    }
+}
+
+fn shell(directory: &Path, script: &str) {
+    let status = Command::new("sh")
+        .args(["-ec", script])
+        .current_dir(directory)
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "{script}");
+}
+
+fn is_installed(tool: &str) -> bool {
+    Command::new(tool)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok()
+}

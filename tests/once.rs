@@ -1,0 +1,133 @@
+//! `--once`: equal trees, nothing sent twice, and the exit code says how it went.
+
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
+use std::os::unix::process::CommandExt as _;
+
+use crate::program::{self, Addresses, Osync, SOON, arguments, start_source};
+use crate::tree::{self, Pair};
+
+/// A user who owns nothing.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn mirror_once_makes_the_trees_equal_and_sends_nothing_twice() {
+    let pair = Pair::new();
+    tree::fill_nasty(&pair.source);
+    tree::fill(&pair.source, 40, 25);
+
+    let (first, log) = Osync::run(arguments!["mirror", pair.source, pair.target, "--once"]);
+    assert_eq!(first.code(), Some(0), "{log}");
+    pair.assert_equal();
+    assert!(files_sent(&log) >= 1_000, "{log}");
+
+    let (second, log) = Osync::run(arguments!["mirror", pair.source, pair.target, "--once"]);
+    assert_eq!(second.code(), Some(0), "{log}");
+    assert_eq!(files_sent(&log), 0, "{log}");
+    pair.assert_equal();
+}
+
+#[test]
+fn source_and_sink_over_loopback_make_the_trees_equal_and_send_nothing_twice() {
+    let pair = Pair::new();
+    tree::fill_nasty(&pair.source);
+    tree::fill(&pair.source, 40, 25);
+    let (source, addresses) = start_source(&pair.source);
+    let sink = || addresses.start_sink_once(&pair.target).wait_exit(2 * SOON);
+
+    let (first, log) = sink();
+    assert_eq!(first.code(), Some(0), "{log}");
+    pair.assert_equal();
+    assert!(files_sent(&log) >= 1_000, "{log}");
+
+    let (second, log) = sink();
+    assert_eq!(second.code(), Some(0), "{log}");
+    assert_eq!(files_sent(&log), 0, "{log}");
+    pair.assert_equal();
+    source.terminate();
+}
+
+#[test]
+fn a_target_that_differs_in_everything_is_made_equal() {
+    let pair = Pair::new();
+    let (source, target) = (&pair.source, &pair.target);
+    tree::fill(source, 10, 5);
+    tree::write(source, "was a directory", "now a file");
+    tree::write(source, "was a file/in", "now a directory");
+    tree::write(source, "was a link", "now a file");
+    symlink("elsewhere", source.join("was another link")).unwrap();
+    tree::write(source, "same size and time", "new");
+    tree::write(source, "other mode", "x");
+    tree::write(target, "was a directory/with/content", "old");
+    tree::write(target, "was a file", "old");
+    tree::write(target, "extra/deep/down", "old");
+    tree::write(target, "other mode", "x");
+    tree::set_mode(target.join("other mode"), 0o600);
+    tree::write(target, "same size and time", "newer");
+    // What the link points to is none of a mirror's business.
+    tree::write(target.parent().unwrap(), "precious", "precious");
+    symlink("../precious", target.join("was a link")).unwrap();
+    symlink("../source", target.join("was another link")).unwrap();
+    symlink("..", target.join("extra link")).unwrap();
+
+    let (status, log) = Osync::run(arguments!["mirror", source, target, "--once"]);
+
+    assert_eq!(status.code(), Some(0), "{log}");
+    pair.assert_equal();
+    let precious = fs::read(target.parent().unwrap().join("precious")).unwrap();
+    assert_eq!(precious, b"precious");
+}
+
+#[test]
+fn a_sink_started_before_its_source_waits_for_it() {
+    let pair = Pair::new();
+    tree::fill(&pair.source, 5, 5);
+    let addresses = Addresses::free();
+
+    let sink = addresses.start_sink_once(&pair.target);
+    sink.wait_line("keeping ");
+    let source = addresses.start_source(&pair.source);
+
+    let (status, log) = sink.wait_exit(SOON);
+    assert_eq!(status.code(), Some(0), "{log}");
+    pair.assert_equal();
+    source.terminate();
+}
+
+#[test]
+fn what_cannot_be_replicated_is_named_counted_and_does_not_stop_the_rest() {
+    let pair = Pair::new();
+    tree::fill(&pair.source, 5, 5);
+    tree::write(&pair.source, "hidden/in", "x");
+    let hidden = pair.source.join("hidden/in");
+    tree::set_mode(&hidden, 0o000);
+    let arguments = arguments!["mirror", pair.source, pair.target, "--once"];
+    let mut command = program::command(arguments);
+    if tree::is_root() {
+        // Root reads everything, so nobody runs it: a copy, from where nobody may look.
+        let base = pair.source.parent().unwrap();
+        let copy = base.join("osync");
+        fs::copy(command.get_program(), &copy).unwrap();
+        fs::create_dir(&pair.target).unwrap();
+        chown(&pair.target, Some(NOBODY), Some(NOBODY)).unwrap();
+        tree::set_mode(base, 0o755);
+        command = program::command_of(&copy, arguments);
+        command.uid(NOBODY).gid(NOBODY);
+    }
+
+    let (status, log) = Osync::spawn(&mut command).wait_exit(SOON);
+
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("not replicated: hidden/in: "), "{log}");
+    assert!(pair.target.join("d0/e0/f0").exists());
+    assert!(!pair.target.join("hidden/in").exists());
+}
+
+/// Files whose content was written, from the summary in the log.
+fn files_sent(log: &str) -> u64 {
+    let (_, summary) = log
+        .rsplit_once("done: ")
+        .unwrap_or_else(|| panic!("no summary in\n{log}"));
+    let (count, _) = summary.split_once(" files").unwrap();
+    count.replace(',', "").parse().unwrap()
+}
