@@ -86,7 +86,13 @@ impl SinkEndpoint {
             // The owner may have gone; then nobody wants to know.
             ended_sender.send(result).unwrap_or_default();
         })?;
-        Ok(Self { commands, ended, worker: Some(worker), counters, sink: SinkHandle(sink) })
+        Ok(Self {
+            commands,
+            ended,
+            worker: Some(worker),
+            counters,
+            sink: SinkHandle(sink),
+        })
     }
 
     /// Waits until the sink holds everything that had happened at the source when this was called, for
@@ -96,7 +102,9 @@ impl SinkEndpoint {
     /// [`Error::HasEnded`] if the endpoint has ended or ends meanwhile.
     pub fn wait_in_sync(&self, timeout: Option<Duration>) -> Result<Option<InSync>, Error> {
         let (sender, receiver) = bounded(1);
-        self.commands.send(Command::AskSync(sender)).map_err(|_| Error::HasEnded)?;
+        self.commands
+            .send(Command::AskSync(sender))
+            .map_err(|_| Error::HasEnded)?;
         let answer = match timeout {
             Some(timeout) => receiver.recv_timeout(timeout),
             None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -119,7 +127,11 @@ impl SinkEndpoint {
             Ok(()) => receiver.recv().unwrap_or_default(),
             Err(_) => (0, false),
         };
-        QueueReport { in_flight, is_idle: is_connected && in_flight == 0, ..QueueReport::default() }
+        QueueReport {
+            in_flight,
+            is_idle: is_connected && in_flight == 0,
+            ..QueueReport::default()
+        }
     }
 
     /// What has been applied since the start.

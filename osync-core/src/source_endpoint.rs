@@ -59,12 +59,8 @@ impl SourceEndpoint {
         let details = link.details();
         feed.start(Reporter::new(changes_sender))?;
         let fidelity = source.fidelity();
-        let machine = SourceControlService::new(
-            options,
-            fidelity,
-            move || random.session(),
-            Instant::now(),
-        );
+        let machine =
+            SourceControlService::new(options, fidelity, move || random.session(), Instant::now());
         let source_loop = SourceLoop {
             machine,
             link,
@@ -82,7 +78,12 @@ impl SourceEndpoint {
             // The owner may have gone; then nobody wants to know.
             ended_sender.send(result).unwrap_or_default();
         })?;
-        Ok(Self { details, commands, ended, worker: Some(worker) })
+        Ok(Self {
+            details,
+            commands,
+            ended,
+            worker: Some(worker),
+        })
     }
 
     /// The addresses in use, wildcards resolved.
@@ -94,7 +95,10 @@ impl SourceEndpoint {
     /// Where the queue of each connected sink stands. Empty once the endpoint has ended.
     #[must_use]
     pub fn reports(&self) -> Vec<(SinkId, QueueReport)> {
-        self.all_reports().into_iter().map(|(sink, queue, _)| (sink, queue)).collect()
+        self.all_reports()
+            .into_iter()
+            .map(|(sink, queue, _)| (sink, queue))
+            .collect()
     }
 
     /// What all connected sinks have confirmed, added up.

@@ -52,7 +52,10 @@ impl ReaderPool {
     ///
     /// # Errors
     /// What the operating system says when it has no thread to give.
-    pub fn start(source: &Arc<dyn Source>, readers: usize) -> std::io::Result<(Self, Receiver<Result>)> {
+    pub fn start(
+        source: &Arc<dyn Source>,
+        readers: usize,
+    ) -> std::io::Result<(Self, Receiver<Result>)> {
         let (live, live_orders) = bounded(JOBS_MAX);
         let (backlog, backlog_orders) = bounded(JOBS_MAX);
         let (results, receiver) = bounded(2 * JOBS_MAX);
@@ -65,7 +68,14 @@ impl ReaderPool {
                 serve(source.as_ref(), live, backlog, &results);
             })?);
         }
-        Ok((Self { live: Some(live), backlog: Some(backlog), workers }, receiver))
+        Ok((
+            Self {
+                live: Some(live),
+                backlog: Some(backlog),
+                workers,
+            },
+            receiver,
+        ))
     }
 
     /// Hands an order to the next free reader.
@@ -75,7 +85,10 @@ impl ReaderPool {
             Lane::Backlog => &self.backlog,
         };
         // It can only fail once all readers have panicked; joining them will tell.
-        if orders.as_ref().is_some_and(|orders| orders.send(order).is_err()) {
+        if orders
+            .as_ref()
+            .is_some_and(|orders| orders.send(order).is_err())
+        {
             log::error!("no reader is left");
         }
     }
@@ -100,9 +113,25 @@ fn serve(
             recv(live) -> order => order.map_err(|_| (is_live_over, live) = (true, never())),
             recv(backlog) -> order => order.map_err(|_| (is_backlog_over, backlog) = (true, never())),
         };
-        let Ok(Order { session, work, job, mut open }) = order else { continue };
+        let Ok(Order {
+            session,
+            work,
+            job,
+            mut open,
+        }) = order
+        else {
+            continue;
+        };
         let done = read::perform(source, job, &mut open, Instant::now);
-        if results.send(Result { session, work, done, open }).is_err() {
+        if results
+            .send(Result {
+                session,
+                work,
+                done,
+                open,
+            })
+            .is_err()
+        {
             return;
         }
     }

@@ -84,7 +84,9 @@ impl SinkLoop {
 
     fn take_arrivals(&mut self, out: &mut Vec<Output>) -> Result<(), Ended> {
         for _ in 0..BURST_MAX {
-            let Ok(arrival) = self.arrivals.try_recv() else { break };
+            let Ok(arrival) = self.arrivals.try_recv() else {
+                break;
+            };
             match arrival {
                 Arrival::Frame { channel, frame, .. } => {
                     self.machine.on_frame(channel, frame, Instant::now(), out);
@@ -101,8 +103,11 @@ impl SinkLoop {
 
     fn take_finished(&mut self, out: &mut Vec<Output>) -> Result<(), Ended> {
         for _ in 0..BURST_MAX {
-            let Ok((ticket, finished)) = self.finished.try_recv() else { break };
-            self.machine.on_finished(ticket, finished, Instant::now(), out);
+            let Ok((ticket, finished)) = self.finished.try_recv() else {
+                break;
+            };
+            self.machine
+                .on_finished(ticket, finished, Instant::now(), out);
             self.carry_out(out)?;
         }
         Ok(())
@@ -132,7 +137,9 @@ impl SinkLoop {
         };
         for output in out.drain(..) {
             match output {
-                Output::Send { channel, frame } => self.link.send(channel, frame).map_err(failed)?,
+                Output::Send { channel, frame } => {
+                    self.link.send(channel, frame).map_err(failed)?
+                }
                 Output::OpenData { session } => self.link.open_data(&session).map_err(failed)?,
                 Output::Reset => {
                     self.writers.clear();

@@ -459,7 +459,9 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         };
         self.waiting.retain(|waiting| *waiting != session);
         log::info!("session with {} ended: {reason}", any.id());
-        out.push(Output::ForgetAll { session: session.tag() });
+        out.push(Output::ForgetAll {
+            session: session.tag(),
+        });
         if let AnySinkPeer::Transfer(peer) = any {
             let refusal = refused(Refusal::NoSuchSession);
             out.push(outside_order(session.tag(), &peer.control, refusal));

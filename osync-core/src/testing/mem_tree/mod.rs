@@ -183,7 +183,9 @@ impl MemTree {
                 Some(_) => {}
             }
         }
-        let only_theirs = theirs.keys().filter(|path| !ours.contains_key(path));
+        let only_theirs = theirs
+            .keys()
+            .filter(|path| !ours.contains_key::<RelPath>(path));
         lines.extend(only_theirs.map(|path| format!("{path}: only in the second")));
         lines
     }
