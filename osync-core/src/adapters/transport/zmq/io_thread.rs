@@ -2,8 +2,9 @@
 //!
 //! Commands come in through a bounded channel with a [`Waker`]; frames go out through the endpoint's
 //! arrivals channel, behind an [`Inbox`]. A turn obeys some commands, takes some control messages, then
-//! some data messages; it sleeps only if there were fewer than it would have taken. With the arrivals channel full
-//! it takes nothing more from its sockets, and waits for room there or for a command, whichever is first.
+//! some data messages; it sleeps only if there were fewer than it would have taken. With the arrivals
+//! channel full it takes nothing from its sockets, and waits for room there or for a command,
+//! whichever is first.
 //!
 //! Invariant: the thread never waits for arrivals alone, so a link's `send` always gets through to it.
 
@@ -77,15 +78,13 @@ impl<C: Send + 'static> IoThread<C> {
         let (sender, commands) = bounded(COMMANDS_MAX);
         let (opened, outcome) = bounded(1);
         let its_waker = Arc::clone(&waker);
-        let body = move || {
-            let end = match open() {
-                Ok((end, told)) => opened.send(Ok(told)).map(|()| end),
-                Err(error) => return drop(opened.send(Err(error))),
-            };
-            // The caller waits for the outcome, so it has been taken.
-            if let Ok(end) = end {
+        // The caller waits for the outcome, so it is taken.
+        let body = move || match open() {
+            Ok((end, told)) => {
+                drop(opened.send(Ok(told)));
                 serve(end, commands, &its_waker, Inbox::new(arrivals));
             }
+            Err(error) => drop(opened.send(Err(error))),
         };
         let thread = thread::Builder::new()
             .name("osync-zmq".to_owned())
@@ -147,8 +146,8 @@ impl Inbox {
         }
     }
 
-    /// Sends `frame`, `to` a sink or to the source, and gives notice if that cannot be. Parts longer than `part_bytes_max` would make the
-    /// receiver cut the connection, again after every reconnect: they are refused here.
+    /// Sends `frame`, `to` a sink or to the source, and gives notice if that cannot be. Parts longer
+    /// than `part_bytes_max` would make the receiver cut the connection: they are refused here.
     pub(super) fn send(
         &mut self,
         socket: Option<&Socket>,
@@ -210,9 +209,6 @@ impl Inbox {
     }
 }
 
-/// Why [`Turns::run`] ended.
-type Ended = Result<(), Error>;
-
 /// Runs `end` until its link is dropped.
 fn serve<E: End>(end: E, commands: Receiver<E::Command>, waker: &Waker, inbox: Inbox) {
     let mut turns = Turns {
@@ -250,7 +246,7 @@ enum Link {
 }
 
 impl<E: End> Turns<E> {
-    fn run(&mut self, waker: &Waker) -> Ended {
+    fn run(&mut self, waker: &Waker) -> zmq::Result<()> {
         loop {
             let has_commands = match self.obey_some()? {
                 Link::Alive { has_more } => has_more,
