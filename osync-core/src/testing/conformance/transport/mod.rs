@@ -18,7 +18,7 @@ mod pair;
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::model::connection::{Channel, ConnectionDetails};
 use crate::model::session_id::SessionId;
@@ -303,8 +303,12 @@ pub fn dropping_a_link_ends_it_soon(fixture: &dyn Fixture) {
         let took = began.elapsed();
         assert!(took < DROP_MAX, "{what} took {took:?}");
         // Its threads are joined, so nobody is left who could send.
-        let left = arrivals.iter().count();
-        assert!(left <= ROOMY, "{what} still lives");
+        let end = loop {
+            if let Err(end) = arrivals.recv_timeout(DEADLINE) {
+                break end;
+            }
+        };
+        assert_eq!(end, RecvTimeoutError::Disconnected, "{what} still lives");
     }
 
     let idle = Pair::meet(fixture);
