@@ -1,38 +1,34 @@
 //! What every [`Transport`] must do.
 //!
-//! [`transport_conformance!`](crate::transport_conformance) makes one test of each fact below, for a host to put into a test file:
+//! [`transport_conformance!`](crate::transport_conformance) makes one test of each fact below:
 //!
 //! ```ignore
 //! osync_core::transport_conformance!(MyFixture::new());
 //! ```
 //!
 //! Every wait ends with an event or after [`DEADLINE`]. A sink's first frames may be lost to
-//! a connection that is still being made, so each fact begins with [`Pair::meet`].
+//! a connection that is still being made, so each fact begins with a meeting.
 
 #![expect(
     clippy::missing_panics_doc,
     reason = "each of these panics when the transport does not do what its name says"
 )]
 
+mod pair;
+
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::model::connection::{Channel, ConnectionDetails};
 use crate::model::session_id::SessionId;
-use crate::ports::transport::{
-    Arrival, Frame, PeerId, SinkLink, SourceLink, Transport, TransportError,
-};
+use crate::ports::transport::{Arrival, PeerId, Transport, TransportError};
+use pair::{Pair, RETRY, ROOMY, Sink, Source, frame, greeting, heard, next_frame, until};
 
 /// How long a test waits for what must happen: longer than the longest pause between reconnects.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 /// How long dropping a link may take.
 pub const DROP_MAX: Duration = Duration::from_millis(1_500);
-/// Between two tries of something that takes the other end a moment.
-const RETRY: Duration = Duration::from_millis(10);
-/// Arrivals channels that are not meant to fill up.
-const ROOMY: usize = 1_024;
 
 /// What a transport brings to its tests.
 pub trait Fixture {
@@ -72,170 +68,6 @@ macro_rules! transport_conformance {
             }
         )+
     };
-}
-
-/// A source's link with its arrivals.
-struct Source {
-    link: Box<dyn SourceLink>,
-    arrivals: Receiver<Arrival>,
-}
-
-impl Source {
-    fn bind(transport: &dyn Transport, details: &ConnectionDetails, capacity: usize) -> Self {
-        let (sender, arrivals) = bounded(capacity);
-        let link = transport.bind(details, sender).expect("a free address");
-        Self { link, arrivals }
-    }
-
-    fn send(&mut self, channel: Channel, peer: &PeerId, frame: Frame) {
-        let sent = self.link.send(channel, peer, frame);
-        sent.expect("the transport is alive");
-    }
-
-    /// Sends until `peer` is found unreachable.
-    fn send_until_unreachable(&mut self, channel: Channel, peer: &PeerId) {
-        let gone = Arrival::Unreachable {
-            channel,
-            peer: peer.clone(),
-        };
-        until("the peer becomes unreachable", || {
-            self.send(channel, peer, frame(0, 0));
-            self.arrivals
-                .recv_timeout(RETRY)
-                .is_ok_and(|arrival| arrival == gone)
-        });
-    }
-}
-
-/// A sink's link with its arrivals.
-struct Sink {
-    link: Box<dyn SinkLink>,
-    arrivals: Receiver<Arrival>,
-}
-
-impl Sink {
-    fn connect(transport: &dyn Transport, details: &ConnectionDetails, capacity: usize) -> Self {
-        let (sender, arrivals) = bounded(capacity);
-        let link = transport.connect(details, sender).expect("a good address");
-        Self { link, arrivals }
-    }
-
-    fn send(&mut self, channel: Channel, frame: Frame) {
-        let sent = self.link.send(channel, frame);
-        sent.expect("the transport is alive");
-    }
-
-    /// Sends on the command channel until the source hears it; returns what it calls this sink there.
-    fn introduce(&mut self, source: &Source, name: &'static str) -> PeerId {
-        until_some("the source hears the sink", || {
-            self.send(Channel::Control, greeting(name));
-            heard(&source.arrivals, Channel::Control, name)
-        })
-    }
-
-    /// Opens the data channel and has the source send on it until something comes.
-    fn open_data(&mut self, source: &mut Source, session: u8) -> PeerId {
-        let session = SessionId::from_random([session; 16]);
-        let peer = PeerId::new(&session.routing_id());
-        self.link.open_data(&session).expect("a data channel");
-        until_some("the sink hears the source", || {
-            source.send(Channel::Data, &peer, greeting("synchronise"));
-            heard(&self.arrivals, Channel::Data, "synchronise")
-        });
-        // Every try was answered before the one that got through.
-        source.arrivals.try_iter().for_each(drop);
-        peer
-    }
-}
-
-/// A source and a sink that have met on both channels, and nothing under way.
-struct Pair {
-    source: Source,
-    sink: Sink,
-    control: PeerId,
-    data: PeerId,
-}
-
-impl Pair {
-    fn meet(fixture: &dyn Fixture) -> Self {
-        Self::with_capacity(fixture, ROOMY, ROOMY)
-    }
-
-    fn with_capacity(fixture: &dyn Fixture, at_source: usize, at_sink: usize) -> Self {
-        let (transport, details) = (fixture.transport(), fixture.details());
-        let mut source = Source::bind(&*transport, &details, at_source);
-        let mut sink = Sink::connect(&*transport, &details, at_sink);
-        let control = sink.introduce(&source, "sink");
-        let data = sink.open_data(&mut source, 1);
-        sink.send(Channel::Control, greeting("last"));
-        until_some("the last greeting", || {
-            heard(&source.arrivals, Channel::Control, "last")
-        });
-        source.send(Channel::Data, &data, greeting("last"));
-        until_some("the last greeting", || {
-            heard(&sink.arrivals, Channel::Data, "last")
-        });
-        Self {
-            source,
-            sink,
-            control,
-            data,
-        }
-    }
-}
-
-fn greeting(text: &'static str) -> Frame {
-    Frame {
-        header: Bytes::from_static(text.as_bytes()),
-        payload: Bytes::new(),
-    }
-}
-
-/// Frame `number`, with a header of its own and a payload that shows where it was cut or mixed.
-fn frame(number: usize, payload_bytes: usize) -> Frame {
-    let pattern = (0..payload_bytes).map(|at| u8::try_from((at / 7 + number) % 251).unwrap_or(0));
-    Frame {
-        header: Bytes::from(format!("frame {number}")),
-        payload: pattern.collect(),
-    }
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    until_some(what, || is_so().then_some(()));
-}
-
-fn until_some<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = attempt() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-    }
-}
-
-/// Who sent `text` as a header on `channel`, if that is the next to arrive soon.
-fn heard(arrivals: &Receiver<Arrival>, channel: Channel, text: &str) -> Option<PeerId> {
-    match arrivals.recv_timeout(RETRY).ok()? {
-        Arrival::Frame {
-            channel: on,
-            peer,
-            frame,
-        } if on == channel && frame.header == text.as_bytes() => Some(peer),
-        Arrival::Frame { .. } | Arrival::Unreachable { .. } | Arrival::Failed { .. } => None,
-    }
-}
-
-/// The next arrival, which must be a frame on `channel`.
-fn next_frame(arrivals: &Receiver<Arrival>, channel: Channel) -> (PeerId, Frame) {
-    match arrivals.recv_timeout(DEADLINE) {
-        Ok(Arrival::Frame {
-            channel: on,
-            peer,
-            frame,
-        }) if on == channel => (peer, frame),
-        other => panic!("expected a frame on {channel:?}, got {other:?}"),
-    }
 }
 
 /// On each channel, both ways, of all sizes the channel is made for.
@@ -388,10 +220,13 @@ pub fn opening_data_again_closes_the_first(fixture: &dyn Fixture) {
     pair.source
         .send_until_unreachable(Channel::Data, &pair.data);
     pair.sink.send(Channel::Data, frame(1, 10));
-    let expected = (second, frame(1, 10));
+    let expected = Arrival::Frame {
+        channel: Channel::Data,
+        peer: second,
+        frame: frame(1, 10),
+    };
     until("a frame on the new connection", || {
-        let arrival = pair.source.arrivals.recv_timeout(RETRY);
-        matches!(arrival, Ok(Arrival::Frame { peer, frame, .. }) if (&peer, &frame) == (&expected.0, &expected.1))
+        pair.source.arrivals.recv_timeout(RETRY).as_ref() == Ok(&expected)
     });
 }
 
@@ -460,7 +295,7 @@ pub fn a_full_source_loses_nothing_and_still_sends(fixture: &dyn Fixture) {
     assert!(heard_by_sink.is_empty(), "something was unreachable");
 }
 
-/// Within [`DROP_MAX`], with nothing of it left behind: idle, stuck at a full channel, and connected to nobody.
+/// Within [`DROP_MAX`], with nothing of it left behind: idle, stuck at a full channel, and alone.
 pub fn dropping_a_link_ends_it_soon(fixture: &dyn Fixture) {
     fn ends_soon<L: ?Sized>(link: Box<L>, arrivals: &Receiver<Arrival>, what: &str) {
         let began = Instant::now();
@@ -468,8 +303,12 @@ pub fn dropping_a_link_ends_it_soon(fixture: &dyn Fixture) {
         let took = began.elapsed();
         assert!(took < DROP_MAX, "{what} took {took:?}");
         // Its threads are joined, so nobody is left who could send.
-        let left = arrivals.iter().count();
-        assert!(left <= ROOMY, "{what} still lives");
+        let end = loop {
+            if let Err(end) = arrivals.recv_timeout(DEADLINE) {
+                break end;
+            }
+        };
+        assert_eq!(end, RecvTimeoutError::Disconnected, "{what} still lives");
     }
 
     let idle = Pair::meet(fixture);
