@@ -17,7 +17,7 @@ use crate::adapters::fs::metadata::{Target, apply, look, look_at};
 use crate::adapters::fs::names::{Listings, Names};
 use crate::adapters::fs::root::{LISTING, PLACE, Root, enter};
 use crate::adapters::fs::unlock::unlocked;
-use crate::adapters::fs::version::{FileVersion, Replaced, Versions};
+use crate::adapters::fs::version::{FileVersion, Replaced, Versions, movable};
 use crate::adapters::fs::{RESERVED_NAME, is_reserved};
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
@@ -241,12 +241,19 @@ impl Tree {
         Ok(true)
     }
 
-    /// Opens the directory at `path` for listing, always by its path, and corrects the cache by it.
-    fn open_listing(&self, path: &RelPath) -> OsResult<OwnedFd> {
+    /// The entries of the directory at `path`, always found by its path, which corrects the cache.
+    fn list(
+        &self,
+        path: &RelPath,
+        after: Option<&Name>,
+        until: Option<&Name>,
+    ) -> OsResult<Vec<Entry>> {
         let find = || self.find(path, Missing::Stays);
         let directory = self.directories.find(path, find)?;
         unlocked(directory.as_fd(), || {
-            enter(directory.as_fd(), b".", LISTING)
+            // Opened in here: a second attempt has to read from the start.
+            let open = enter(directory.as_fd(), b".", LISTING)?;
+            self.entries(path, open.as_fd(), after, until)
         })
     }
 
@@ -328,12 +335,7 @@ impl Sink for DirectorySink {
             return Ok(None);
         }
         let tree = &self.tree;
-        let listed = tree.open_listing(directory).and_then(|open| {
-            unlocked(open.as_fd(), || {
-                tree.entries(directory, open.as_fd(), after, until)
-            })
-        });
-        match listed {
+        match tree.list(directory, after, until) {
             Ok(entries) => Ok(Some(entries)),
             Err(Errno::NOENT | Errno::NOTDIR) => {
                 tree.check_root()?;
@@ -445,7 +447,9 @@ impl Sink for DirectorySink {
             };
             let to_above = tree.directory(&parent, Missing::Stays)?;
             unlocked(to_above.as_fd(), || {
-                fs::renameat(from_above, from_name, &to_above, to_name.as_bytes())
+                movable(from_above, from_name, || {
+                    fs::renameat(from_above, from_name, &to_above, to_name.as_bytes())
+                })
             })
         })?;
         tree.directories.forget(from);

@@ -214,9 +214,9 @@ fn set_aside(directory: BorrowedFd<'_>, name: &[u8], place: &mut Place) -> Resul
     Ok(())
 }
 
-/// Runs `operation`, which moves `name` out of `directory`. A directory that moves elsewhere must be
-/// writable itself.
-fn movable(
+/// Runs `operation`, which moves `name` out of `directory`. A directory of ours that is to lie elsewhere
+/// must be writable itself.
+pub(super) fn movable(
     directory: BorrowedFd<'_>,
     name: &[u8],
     mut operation: impl FnMut() -> Result<()>,
@@ -225,8 +225,10 @@ fn movable(
         Err(Errno::ACCESS) => {}
         done => return done,
     }
-    let moved = enter(directory, name, PLACE)?;
-    unlocked(moved.as_fd(), || unlocked(directory, &mut operation))
+    match enter(directory, name, PLACE) {
+        Ok(moved) => unlocked(moved.as_fd(), operation),
+        Err(_) => Err(Errno::ACCESS),
+    }
 }
 
 /// One version of a regular file; gone when dropped before it is published.
