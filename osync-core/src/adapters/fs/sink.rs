@@ -353,7 +353,7 @@ impl Sink for DirectorySink {
     ) -> Result<(), SinkError> {
         let versions = &self.tree.versions;
         self.tree.put("write", path, |directory, name| {
-            let mut version = versions.file(directory)?;
+            let mut version = versions.file(directory, metadata.mode)?;
             version.append(content)?;
             versions.publish(&mut version, metadata, directory, name)
         })
@@ -364,7 +364,7 @@ impl Sink for DirectorySink {
         let version = self
             .tree
             .in_parent("stage", path, Missing::IsMade, |directory, _| {
-                versions.file(directory)
+                versions.file(directory, 0o600)
             })?;
         Ok(Box::new(Staged {
             version,
