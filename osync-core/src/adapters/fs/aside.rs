@@ -22,7 +22,7 @@ use crate::adapters::fs::RESERVED_NAME;
 use crate::adapters::fs::metadata::{Target, look_at, set_modified};
 use crate::adapters::fs::names::for_each_name;
 use crate::adapters::fs::purge::{DOOMED, numbered, purge};
-use crate::adapters::fs::root::{LISTING, Root, enter};
+use crate::adapters::fs::root::{LISTING, Root, enter, is_removed};
 use crate::adapters::fs::unlock::unlocked;
 
 /// How long the private directory stays when nothing needs it.
@@ -88,8 +88,8 @@ impl Aside {
     pub(super) fn place(&self) -> Result<Place> {
         let mut state = self.inner.state();
         let (directory, is_new) = match &state.directory {
-            Some(directory) => (Arc::clone(directory), false),
-            None => (self.inner.make()?, true),
+            Some(directory) if !is_removed(directory) => (Arc::clone(directory), false),
+            Some(_) | None => (self.inner.make()?, true),
         };
         state.directory = Some(Arc::clone(&directory));
         state.places += 1;

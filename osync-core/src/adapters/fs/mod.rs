@@ -3,6 +3,9 @@
 //! Nothing here trusts a path: a directory is found component by component beneath one descriptor of the
 //! root, without following a symbolic link, and everything done in it is done by a single name relative
 //! to its descriptor. So whatever somebody else swaps in meanwhile, nothing outside the root is touched.
+//!
+//! From low to high: unlock, root, metadata, names, directories, purge, aside, version, tree; the two
+//! ports on top.
 
 mod aside;
 mod directories;
@@ -10,6 +13,7 @@ mod metadata;
 mod names;
 mod purge;
 mod root;
+mod tree;
 mod unlock;
 mod version;
 

@@ -126,6 +126,11 @@ pub(super) fn identity(stat: &fs::Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
+/// Whether the directory has lost its name for good.
+pub(super) fn is_removed(directory: &OwnedFd) -> bool {
+    fs::fstat(directory).is_ok_and(|stat| stat.st_nlink == 0)
+}
+
 fn link_is_no_directory(errno: Errno) -> Errno {
     if errno == Errno::LOOP {
         Errno::NOTDIR

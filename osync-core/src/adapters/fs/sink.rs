@@ -1,24 +1,24 @@
 //! A directory as a [`Sink`].
 //!
 //! What a reader can see changes in single system calls only: a link, a rename, an exchange, an unlink.
-//! Parents are found in a cache of descriptors; a call that finds its parent gone looks it up once more.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, AtFlags, Mode, OFlags};
-use rustix::io::{Errno, Result as OsResult};
+use rustix::fd::AsFd;
+use rustix::fs::{self, AtFlags, Mode};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::adapters::fs::aside::Aside;
 use crate::adapters::fs::directories::Directories;
-use crate::adapters::fs::metadata::{Target, apply, look, look_at};
-use crate::adapters::fs::names::{Listings, Names};
-use crate::adapters::fs::root::{LISTING, PLACE, Root, enter};
+use crate::adapters::fs::is_reserved;
+use crate::adapters::fs::metadata::{look, look_at};
+use crate::adapters::fs::names::Listings;
+use crate::adapters::fs::root::Root;
+use crate::adapters::fs::tree::{Missing, Tree};
 use crate::adapters::fs::unlock::unlocked;
-use crate::adapters::fs::version::{FileVersion, Replaced, Versions};
-use crate::adapters::fs::{RESERVED_NAME, is_reserved};
+use crate::adapters::fs::version::{FileVersion, Versions, movable};
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
@@ -33,23 +33,6 @@ use crate::ports::sink::{Sink, SinkError, StagedFile};
 #[derive(Debug)]
 pub struct DirectorySink {
     tree: Arc<Tree>,
-}
-
-/// What the sink shares with the files staged in it.
-#[derive(Debug)]
-struct Tree {
-    root: Arc<Root>,
-    directories: Directories,
-    versions: Versions,
-    listings: Listings,
-    fidelity: Fidelity,
-}
-
-/// Whether missing directories above a path are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    Stays,
-    IsMade,
 }
 
 impl DirectorySink {
@@ -104,189 +87,6 @@ fn cannot_open(source: std::io::Error) -> SinkError {
     }
 }
 
-impl Tree {
-    /// The directory at `path`, from the cache if it is fresh there.
-    fn directory(&self, path: &RelPath, missing: Missing) -> OsResult<Arc<OwnedFd>> {
-        self.directories.get(path, || self.find(path, missing))
-    }
-
-    /// The directory at `path`, by its path.
-    fn find(&self, path: &RelPath, missing: Missing) -> OsResult<OwnedFd> {
-        if self.root.check().is_err() {
-            return Err(Errno::NOENT);
-        }
-        match self.root.directory(path, PLACE) {
-            Err(Errno::NOENT) if missing == Missing::IsMade => {}
-            Err(Errno::ACCESS) => {}
-            found => return found,
-        }
-        self.root.descend(path, |directory, name| {
-            unlocked(directory, || match enter(directory, name, PLACE) {
-                Err(Errno::NOENT) if missing == Missing::IsMade => {
-                    // Private until its own metadata arrives.
-                    match fs::mkdirat(directory, name, Mode::RWXU) {
-                        Ok(()) | Err(Errno::EXIST) => enter(directory, name, PLACE),
-                        Err(errno) => Err(errno),
-                    }
-                }
-                entered => entered,
-            })
-        })
-    }
-
-    /// Runs `operation` on the directory above `path` and the name there.
-    fn in_parent<T>(
-        &self,
-        verb: &'static str,
-        path: &RelPath,
-        missing: Missing,
-        mut operation: impl FnMut(BorrowedFd<'_>, &[u8]) -> OsResult<T>,
-    ) -> Result<T, SinkError> {
-        let Some((parent, name)) = path.split().filter(|_| !is_reserved(path)) else {
-            return Err(self.failed(verb, path, Errno::INVAL));
-        };
-        let mut work_in = |directory: &OwnedFd| {
-            unlocked(directory.as_fd(), || {
-                operation(directory.as_fd(), name.as_bytes())
-            })
-        };
-        let found = self.directory(&parent, missing);
-        let done = found.and_then(|directory| match work_in(&directory) {
-            // Somebody has removed the directory that the cache led to.
-            Err(Errno::NOENT) if is_removed(&directory) => {
-                self.directories.forget(&parent);
-                work_in(&*self.directory(&parent, missing)?)
-            }
-            done => done,
-        });
-        done.map_err(|errno| self.failed(verb, path, errno))
-    }
-
-    /// The error for `errno`: that the root is lost, if it is.
-    fn failed(&self, verb: &'static str, path: &RelPath, errno: Errno) -> SinkError {
-        if let Err(lost) = self.check_root() {
-            return lost;
-        }
-        SinkError::Io {
-            verb,
-            path: path.clone(),
-            source: errno.into(),
-        }
-    }
-
-    fn check_root(&self) -> Result<(), SinkError> {
-        self.root
-            .check()
-            .map_err(|reason| SinkError::RootLost { reason })
-    }
-
-    /// Puts something at `path` by `put`, which says what it replaced.
-    fn put(
-        &self,
-        verb: &'static str,
-        path: &RelPath,
-        put: impl FnMut(BorrowedFd<'_>, &[u8]) -> OsResult<Replaced>,
-    ) -> Result<(), SinkError> {
-        let replaced = self.in_parent(verb, path, Missing::IsMade, put)?;
-        if replaced == Replaced::Directory {
-            self.directories.forget(path);
-        }
-        Ok(())
-    }
-
-    /// Gives what lies at `path` this metadata, if it is of that kind; returns whether it is.
-    fn set_metadata(&self, path: &RelPath, wanted: &Metadata) -> OsResult<bool> {
-        let Some((parent, name)) = path.split() else {
-            let root = self.root.descriptor();
-            return self
-                .versions
-                .aside
-                .with_root_still(|| self.mend(root, b".", wanted));
-        };
-        if is_reserved(path) {
-            return Ok(false);
-        }
-        let directory = self.directory(&parent, Missing::Stays)?;
-        unlocked(directory.as_fd(), || {
-            self.mend(directory.as_fd(), name.as_bytes(), wanted)
-        })
-    }
-
-    fn mend(&self, directory: BorrowedFd<'_>, name: &[u8], wanted: &Metadata) -> OsResult<bool> {
-        // Looked at before it is opened: a pipe or a device never is.
-        let Some(seen) = look(directory, name)? else {
-            return Ok(false);
-        };
-        let open = |flags| {
-            let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            fs::openat(directory, name, flags, Mode::empty())
-        };
-        if seen.metadata.kind.is_file() || seen.metadata.kind.is_directory() {
-            match open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
-                Err(Errno::ACCESS | Errno::LOOP | Errno::NXIO) => {}
-                opened => return self.mend_open(Target::Open(opened?.as_fd()), wanted),
-            }
-        }
-        self.mend_open(Target::Path(open(OFlags::PATH)?.as_fd()), wanted)
-    }
-
-    /// Applies `wanted` to `target` if it is of that kind; returns whether it is.
-    fn mend_open(&self, target: Target<'_>, wanted: &Metadata) -> OsResult<bool> {
-        let (Target::Open(descriptor) | Target::Path(descriptor)) = target;
-        let seen = look_at(descriptor)?;
-        if seen.is_foreign || seen.metadata.kind != wanted.kind {
-            return Ok(false);
-        }
-        apply(target, wanted, Some(&seen.metadata), self.fidelity)?;
-        Ok(true)
-    }
-
-    /// Opens the directory at `path` for listing, always by its path, and corrects the cache by it.
-    fn open_listing(&self, path: &RelPath) -> OsResult<OwnedFd> {
-        let find = || self.find(path, Missing::Stays);
-        let directory = self.directories.find(path, find)?;
-        unlocked(directory.as_fd(), || {
-            enter(directory.as_fd(), b".", LISTING)
-        })
-    }
-
-    /// What lies above `after` up to and including `until` in the directory open as `directory`.
-    fn entries(
-        &self,
-        path: &RelPath,
-        directory: BorrowedFd<'_>,
-        after: Option<&Name>,
-        until: Option<&Name>,
-    ) -> OsResult<Vec<Entry>> {
-        let kept = after.and_then(|_| self.listings.get(path, directory));
-        let is_kept = kept.is_some();
-        let names = match kept {
-            Some(names) => names,
-            None => Arc::new(Names::read(directory, |name| {
-                !(path.is_root() && name == RESERVED_NAME)
-            })?),
-        };
-        let mut entries = Vec::new();
-        for name in names.above(after.map(Name::as_bytes)) {
-            if until.is_some_and(|until| name > until.as_bytes()) {
-                break;
-            }
-            if let Some(seen) = look(directory, name)? {
-                entries.push(Entry {
-                    name: Name::new(name).map_err(|_| Errno::NAMETOOLONG)?,
-                    metadata: seen.metadata,
-                });
-            }
-        }
-        if until.is_none() {
-            self.listings.end(path);
-        } else if !is_kept {
-            self.listings.keep(path, directory, &names);
-        }
-        Ok(entries)
-    }
-}
-
 impl Sink for DirectorySink {
     fn fidelity(&self) -> Fidelity {
         self.tree.fidelity
@@ -328,12 +128,7 @@ impl Sink for DirectorySink {
             return Ok(None);
         }
         let tree = &self.tree;
-        let listed = tree.open_listing(directory).and_then(|open| {
-            unlocked(open.as_fd(), || {
-                tree.entries(directory, open.as_fd(), after, until)
-            })
-        });
-        match listed {
+        match tree.list(directory, after, until) {
             Ok(entries) => Ok(Some(entries)),
             Err(Errno::NOENT | Errno::NOTDIR) => {
                 tree.check_root()?;
@@ -351,7 +146,7 @@ impl Sink for DirectorySink {
     ) -> Result<(), SinkError> {
         let versions = &self.tree.versions;
         self.tree.put("write", path, |directory, name| {
-            let mut version = versions.file(directory)?;
+            let mut version = versions.file(directory, metadata.mode)?;
             version.append(content)?;
             versions.publish(&mut version, metadata, directory, name)
         })
@@ -362,7 +157,7 @@ impl Sink for DirectorySink {
         let version = self
             .tree
             .in_parent("stage", path, Missing::IsMade, |directory, _| {
-                versions.file(directory)
+                versions.file(directory, 0o600)
             })?;
         Ok(Box::new(Staged {
             version,
@@ -417,6 +212,8 @@ impl Sink for DirectorySink {
             }
             match fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
                 Err(Errno::NOTEMPTY | Errno::EXIST) => tree.versions.discard(directory, name)?,
+                // Not a directory any more.
+                Err(Errno::NOTDIR) => fs::unlinkat(directory, name, AtFlags::empty())?,
                 removed => removed?,
             }
             tree.directories.forget(path);
@@ -445,7 +242,9 @@ impl Sink for DirectorySink {
             };
             let to_above = tree.directory(&parent, Missing::Stays)?;
             unlocked(to_above.as_fd(), || {
-                fs::renameat(from_above, from_name, &to_above, to_name.as_bytes())
+                movable(from_above, from_name, || {
+                    fs::renameat(from_above, from_name, &to_above, to_name.as_bytes())
+                })
             })
         })?;
         tree.directories.forget(from);
@@ -456,10 +255,6 @@ impl Sink for DirectorySink {
     fn tidy(&self) {
         self.tree.versions.aside.tidy();
     }
-}
-
-fn is_removed(directory: &OwnedFd) -> bool {
-    fs::fstat(directory).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
 /// A file on its way into the tree.

@@ -12,7 +12,7 @@ use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::{self, Errno, Result};
 
 use crate::adapters::fs::aside::{Aside, Place};
-use crate::adapters::fs::metadata::{Target, apply};
+use crate::adapters::fs::metadata::{Target, apply, look_at};
 use crate::adapters::fs::root::{PLACE, enter};
 use crate::adapters::fs::unlock::{proc_path, unlocked};
 use crate::model::fidelity::Fidelity;
@@ -55,10 +55,10 @@ impl Versions {
         self
     }
 
-    /// Begins a version of a file that is to lie in `directory`.
-    pub(super) fn file(&self, directory: BorrowedFd<'_>) -> Result<FileVersion> {
+    /// Begins a version of a file that is to lie in `directory`, and most likely to have `mode`.
+    pub(super) fn file(&self, directory: BorrowedFd<'_>, mode: u32) -> Result<FileVersion> {
         let access = OFlags::WRONLY | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
+        let mode = Mode::from_raw_mode(mode & 0o777);
         if !self.lacks_unnamed_files.load(Ordering::Relaxed) {
             match fs::openat(directory, ".", access | OFlags::TMPFILE, mode) {
                 Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
@@ -68,7 +68,6 @@ impl Versions {
                     return Ok(FileVersion {
                         file: opened?,
                         place: None,
-                        written_bytes: 0,
                     });
                 }
             }
@@ -80,7 +79,6 @@ impl Versions {
         Ok(FileVersion {
             file,
             place: Some(place),
-            written_bytes: 0,
         })
     }
 
@@ -92,11 +90,13 @@ impl Versions {
         directory: BorrowedFd<'_>,
         name: &[u8],
     ) -> Result<Replaced> {
-        if metadata.kind.size_bytes() != version.written_bytes || !metadata.kind.is_file() {
+        let file = version.file.as_fd();
+        // One look costs less than setting an owner and a mode that are right already.
+        let present = look_at(file)?.metadata;
+        if metadata.kind != present.kind {
             return Err(Errno::INVAL);
         }
-        let file = version.file.as_fd();
-        apply(Target::Open(file), metadata, None, self.fidelity)?;
+        apply(Target::Open(file), metadata, Some(&present), self.fidelity)?;
         if version.place.is_none() {
             match self.link(file, directory, name) {
                 Err(Errno::EXIST) => {
@@ -214,9 +214,9 @@ fn set_aside(directory: BorrowedFd<'_>, name: &[u8], place: &mut Place) -> Resul
     Ok(())
 }
 
-/// Runs `operation`, which moves `name` out of `directory`. A directory that moves elsewhere must be
-/// writable itself.
-fn movable(
+/// Runs `operation`, which moves `name` out of `directory`. A directory of ours that is to lie elsewhere
+/// must be writable itself.
+pub(super) fn movable(
     directory: BorrowedFd<'_>,
     name: &[u8],
     mut operation: impl FnMut() -> Result<()>,
@@ -225,8 +225,10 @@ fn movable(
         Err(Errno::ACCESS) => {}
         done => return done,
     }
-    let moved = enter(directory, name, PLACE)?;
-    unlocked(moved.as_fd(), || unlocked(directory, &mut operation))
+    match enter(directory, name, PLACE) {
+        Ok(moved) => unlocked(moved.as_fd(), operation),
+        Err(_) => Err(Errno::ACCESS),
+    }
 }
 
 /// One version of a regular file; gone when dropped before it is published.
@@ -235,7 +237,6 @@ pub(super) struct FileVersion {
     file: OwnedFd,
     /// Its name in the private directory, if it has one.
     place: Option<Place>,
-    written_bytes: u64,
 }
 
 impl FileVersion {
@@ -246,11 +247,7 @@ impl FileVersion {
             let piece = &rest[..rest.len().min(WRITE_BYTES_MAX)];
             match io::write(&self.file, piece) {
                 Err(Errno::INTR) => {}
-                written => {
-                    let written = written?;
-                    rest = &rest[written..];
-                    self.written_bytes += written as u64;
-                }
+                written => rest = &rest[written?..],
             }
         }
         Ok(())

@@ -222,7 +222,7 @@ fn make_parents(state: &mut State, path: &RelPath, now: Timestamp) -> Result<(),
     while let Some(parent) = above {
         match state.at(&parent) {
             Some(object) if object.metadata.kind.is_directory() => break,
-            Some(_) => return Err(error("enter", &parent, io::ErrorKind::NotADirectory)),
+            Some(_) => return Err(error("enter", path, io::ErrorKind::NotADirectory)),
             None => above = parent.parent(),
         }
     }
