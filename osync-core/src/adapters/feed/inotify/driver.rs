@@ -92,6 +92,7 @@ impl Driver {
     /// Why `root` cannot be watched, and what to do about it.
     pub(super) fn open(
         root: &Path,
+        retry_after: Duration,
         reporter: Reporter,
         stop: Receiver<Infallible>,
     ) -> Result<(Self, Arc<Mutex<Fences>>), String> {
@@ -108,7 +109,7 @@ impl Driver {
             watched,
             walks,
             renames: Renames::default(),
-            unwatched: Unwatched::default(),
+            unwatched: Unwatched::new(retry_after),
             is_ready: false,
             root_check_at: Instant::now(),
             restarted_at: None,

@@ -6,10 +6,16 @@ use rustix::io::Errno;
 /// Why `error` happened, and what to do about it: one line.
 pub(super) fn explain(error: &notify::Error) -> String {
     match &error.kind {
-        ErrorKind::MaxFilesWatch => raise("too many directories are watched", "max_user_watches"),
+        ErrorKind::MaxFilesWatch => raise(
+            "too many directories are watched",
+            ["fs.inotify.max_user_watches", "user.max_inotify_watches"],
+        ),
         ErrorKind::Io(cause) if cause.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => raise(
             "too many inotify instances or open files",
-            "max_user_instances",
+            [
+                "fs.inotify.max_user_instances",
+                "user.max_inotify_instances",
+            ],
         ),
         ErrorKind::Io(cause) => cause.to_string(),
         ErrorKind::Generic(_)
@@ -39,14 +45,22 @@ pub(super) fn is_gone(error: &notify::Error) -> bool {
     }
 }
 
-fn raise(what: &str, limit: &str) -> String {
-    let text = std::fs::read_to_string(format!("/proc/sys/fs/inotify/{limit}"));
-    let value = text.ok().and_then(|text| text.trim().parse::<u64>().ok());
-    match value {
-        Some(value) => format!(
-            "{what}: fs.inotify.{limit} is {value}; raise it, for example: sysctl -w fs.inotify.{limit}={}",
-            value.saturating_mul(4)
+/// The same limit exists per machine and per user namespace; the lower one is in the way.
+fn raise(what: &str, names: [&str; 2]) -> String {
+    let lowest = names
+        .into_iter()
+        .filter_map(|name| Some((read(name)?, name)))
+        .min_by_key(|&(value, _)| value);
+    match lowest {
+        Some((value, name)) => format!(
+            "{what}: {name} is {value}; raise it, for example: sysctl -w {name}={}",
+            value.saturating_mul(4).max(8_192)
         ),
-        None => format!("{what}: raise fs.inotify.{limit} with sysctl -w"),
+        None => format!("{what}: raise {} with sysctl -w", names[0]),
     }
+}
+
+fn read(name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))).ok()?;
+    text.trim().parse().ok()
 }

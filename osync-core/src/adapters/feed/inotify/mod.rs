@@ -30,6 +30,7 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
@@ -47,6 +48,7 @@ use crate::ports::change_feed::{ChangeFeed, FeedError, Reporter};
 #[derive(Debug)]
 pub struct InotifyFeed {
     root: PathBuf,
+    retry_after: Duration,
     running: Option<Running>,
 }
 
@@ -58,24 +60,38 @@ struct Running {
 }
 
 impl InotifyFeed {
+    /// A minute: often enough for an audit, and seldom enough for a large part of a tree.
+    pub const RETRY_AFTER_SECONDS_DEFAULT: u64 = 60;
+
     /// A feed of everything below the directory `root`; a path `.osync` directly below it is left out.
     ///
     /// # Errors
     /// [`FeedError::Watch`] if there is no such directory.
     pub fn new(root: &Path) -> Result<Self, FeedError> {
-        // Once: what a link points to later is another tree.
-        let root = std::fs::canonicalize(root).map_err(|error| refused(root, error.into()))?;
+        // Once, because what a link points to later is another tree; with a dot, because it must be a directory.
+        let root =
+            std::fs::canonicalize(root.join(".")).map_err(|error| refused(root, error.into()))?;
         Ok(Self {
             root,
+            retry_after: Duration::from_secs(Self::RETRY_AFTER_SECONDS_DEFAULT),
             running: None,
         })
+    }
+
+    /// How often to report what cannot be watched as [`Change::Lost`], and to try again to watch it.
+    ///
+    /// [`Change::Lost`]: crate::model::change::Change::Lost
+    #[must_use]
+    pub fn with_retry_after(mut self, retry_after: Duration) -> Self {
+        self.retry_after = retry_after;
+        self
     }
 }
 
 impl ChangeFeed for InotifyFeed {
     fn start(&mut self, reporter: Reporter) -> Result<(), FeedError> {
         let (stop, stopped) = bounded(0);
-        let (driver, fences) = Driver::open(&self.root, reporter, stopped)
+        let (driver, fences) = Driver::open(&self.root, self.retry_after, reporter, stopped)
             .map_err(|reason| refused(&self.root, reason.into()))?;
         let thread = std::thread::Builder::new()
             .name("osync-feed".to_owned())

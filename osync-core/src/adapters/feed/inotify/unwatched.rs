@@ -8,21 +8,29 @@ use std::time::{Duration, Instant};
 
 use crate::model::rel_path::RelPath;
 
-/// How often a part that is not watched is tried again and reported as lost.
-const RETRY_SECONDS: u64 = 60;
-
 /// Parts told apart at most.
 const SCOPES_MAX: usize = 64;
 
 /// Parts that are not watched, each with the reason.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Unwatched {
+    retry_after: Duration,
     scopes: BTreeMap<RelPath, String>,
     announced: Vec<RelPath>,
     retry_at: Option<Instant>,
 }
 
 impl Unwatched {
+    /// Nothing yet; whatever comes is tried again after `retry_after`.
+    pub(super) fn new(retry_after: Duration) -> Self {
+        Self {
+            retry_after,
+            scopes: BTreeMap::new(),
+            announced: Vec::new(),
+            retry_at: None,
+        }
+    }
+
     /// Adds a part.
     pub(super) fn add(&mut self, scope: RelPath, reason: String) {
         self.scopes.insert(scope, reason);
@@ -33,8 +41,7 @@ impl Unwatched {
         if self.scopes.is_empty() {
             return Vec::new();
         }
-        self.retry_at
-            .get_or_insert(now + Duration::from_secs(RETRY_SECONDS));
+        self.retry_at.get_or_insert(now + self.retry_after);
         while self.scopes.len() > SCOPES_MAX {
             self.lift_deepest();
         }
@@ -87,13 +94,15 @@ impl Unwatched {
 mod tests {
     use super::*;
 
+    const RETRY_AFTER: Duration = Duration::from_secs(60);
+
     fn path(text: &str) -> RelPath {
         RelPath::new(text.as_bytes()).unwrap()
     }
 
     #[test]
     fn too_many_parts_become_the_directory_above_them() {
-        let mut unwatched = Unwatched::default();
+        let mut unwatched = Unwatched::new(RETRY_AFTER);
         for index in 0..1_000 {
             unwatched.add(path(&format!("a/b/{index}")), "limit".to_owned());
         }
@@ -107,9 +116,9 @@ mod tests {
 
     #[test]
     fn a_part_is_announced_once_and_tried_again_later() {
-        let mut unwatched = Unwatched::default();
+        let mut unwatched = Unwatched::new(RETRY_AFTER);
         let now = Instant::now();
-        let later = now + Duration::from_secs(RETRY_SECONDS);
+        let later = now + RETRY_AFTER;
         unwatched.add(path("a"), "limit".to_owned());
 
         assert_eq!(unwatched.settle(now).len(), 1);
