@@ -48,17 +48,19 @@ pub(crate) enum Endpoint {
 /// Shows `endpoint`'s progress until it has ended; returns how many paths are not replicated.
 ///
 /// It is ended when a signal asks for it and, if `once`, as soon as the sink is in sync.
-pub(crate) fn follow(endpoint: Endpoint, once: bool, renderer: &Renderer) -> Result<u64, Error> {
+pub(crate) fn follow(
+    endpoint: Endpoint,
+    once: bool,
+    renderer: &Renderer,
+) -> Result<u64, Box<dyn std::error::Error>> {
     let answer = OnceLock::new();
     let asker = thread::Builder::new().name("osync-in-sync".to_owned());
     thread::scope(|scope| {
         let (answer, endpoint, main) = (&answer, &endpoint, thread::current());
-        asker
-            .spawn_scoped(scope, move || {
-                answer.get_or_init(|| endpoint.wait_in_sync());
-                main.unpark();
-            })
-            .expect("a process that has started its endpoint can start one more thread");
+        asker.spawn_scoped(scope, move || {
+            answer.get_or_init(|| endpoint.wait_in_sync());
+            main.unpark();
+        })?;
         let mut is_ending = false;
         while !endpoint.is_finished() {
             let is_asked = ASKED_TO_END.load(Ordering::Relaxed);
@@ -69,13 +71,16 @@ pub(crate) fn follow(endpoint: Endpoint, once: bool, renderer: &Renderer) -> Res
             renderer.tick(&endpoint.done(), &endpoint.queues());
             thread::park_timeout(if is_ending { TICK_ENDING } else { TICK });
         }
-    });
+        Ok::<_, std::io::Error>(())
+    })?;
     let done = endpoint.done();
     renderer.clear();
     endpoint.join()?;
     let missing = if once && !ASKED_TO_END.load(Ordering::Relaxed) {
         let in_sync = answer.into_inner().transpose()?.flatten();
-        in_sync.map_or(0, |in_sync| in_sync.problems)
+        in_sync
+            .ok_or("ended before the target was in sync: run it again")?
+            .problems
     } else {
         0
     };

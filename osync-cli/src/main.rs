@@ -64,7 +64,7 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
                 SinkOptions::default(),
                 renderer.clone(),
             )?;
-            Ok(follow(Endpoint::Mirror(mirror), once, &renderer)?)
+            follow(Endpoint::Mirror(mirror), once, &renderer)
         }
         Command::Source { source, channels } => {
             let source = directories::existing(&source)?;
@@ -78,7 +78,7 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
                 renderer.clone(),
             )?;
             log::info!("serving {} on {}", source.display(), endpoint.details());
-            Ok(follow(Endpoint::Source(endpoint), false, &renderer)?)
+            follow(Endpoint::Source(endpoint), false, &renderer)
         }
         Command::Sink {
             target,
@@ -101,7 +101,7 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
                 SinkOptions::default().with_name(name),
                 renderer.clone(),
             )?;
-            Ok(follow(Endpoint::Sink(endpoint), once, &renderer)?)
+            follow(Endpoint::Sink(endpoint), once, &renderer)
         }
     }
 }
