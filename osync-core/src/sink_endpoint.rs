@@ -21,6 +21,11 @@ use crate::runtime::worker::Worker;
 use crate::runtime::writer_pool::WriterPool;
 use crate::runtime::{ARRIVALS_MAX, COMMANDS_MAX};
 
+/// How often a waiting host checks whether the endpoint is still there to answer.
+const ANSWER_CHECK: Duration = Duration::from_millis(50);
+/// How long a report may take before the endpoint counts as idle.
+const REPORT_WAIT: Duration = Duration::from_secs(1);
+
 /// A sink that follows its source on threads of its own, across restarts of either.
 ///
 /// Dropping it stops it as [`SinkEndpoint::stop`] and [`SinkEndpoint::join`] do.
@@ -105,17 +110,27 @@ impl SinkEndpoint {
         self.commands
             .send(Command::AskSync(sender))
             .map_err(|_| Error::HasEnded)?;
-        let answer = match timeout {
-            Some(timeout) => receiver.recv_timeout(timeout),
-            None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match answer {
-            Ok(problems) => {
-                self.sink.0.tidy();
-                Ok(Some(InSync { problems }))
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            let wait = deadline.map_or(ANSWER_CHECK, |deadline| {
+                deadline
+                    .saturating_duration_since(Instant::now())
+                    .min(ANSWER_CHECK)
+            });
+            match receiver.recv_timeout(wait) {
+                Ok(problems) => {
+                    self.sink.0.tidy();
+                    return Ok(Some(InSync { problems }));
+                }
+                // The endpoint may end with the question still in its queue.
+                Err(_) if self.is_finished() => return Err(Error::HasEnded),
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::HasEnded),
+                Err(RecvTimeoutError::Timeout) => {
+                    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                        return Ok(None);
+                    }
+                }
             }
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => Err(Error::HasEnded),
         }
     }
 
@@ -124,7 +139,7 @@ impl SinkEndpoint {
     pub fn queue_report(&self) -> QueueReport {
         let (sender, receiver) = bounded(1);
         let (in_flight, is_connected) = match self.commands.send(Command::Report(sender)) {
-            Ok(()) => receiver.recv().unwrap_or_default(),
+            Ok(()) => receiver.recv_timeout(REPORT_WAIT).unwrap_or_default(),
             Err(_) => (0, false),
         };
         QueueReport {

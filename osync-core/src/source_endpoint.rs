@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::error::Error;
 use crate::model::connection::ConnectionDetails;
@@ -21,6 +21,9 @@ use crate::runtime::reader_pool::ReaderPool;
 use crate::runtime::source_loop::{Command, Ended, Reports, SourceLoop};
 use crate::runtime::worker::Worker;
 use crate::runtime::{ARRIVALS_MAX, CHANGES_MAX, COMMANDS_MAX};
+
+/// How often a waiting host checks whether the endpoint is still there to answer.
+const ANSWER_CHECK: Duration = Duration::from_millis(50);
 
 /// A source that serves its sinks on threads of its own.
 ///
@@ -116,7 +119,15 @@ impl SourceEndpoint {
         if self.commands.send(Command::Report(sender)).is_err() {
             return Vec::new();
         }
-        receiver.recv().unwrap_or_default()
+        // The endpoint may end with the question still in its queue.
+        while !self.is_finished() {
+            match receiver.recv_timeout(ANSWER_CHECK) {
+                Ok(reports) => return reports,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        Vec::new()
     }
 
     /// Begins to end every session by agreement; returns at once.
