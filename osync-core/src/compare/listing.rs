@@ -23,7 +23,7 @@ pub fn digest(own: Option<&Metadata>, entries: &[Entry], fidelity: Fidelity) -> 
     }
     for entry in entries {
         let name = entry.name.as_bytes();
-        block.push(u8::try_from(name.len()).expect("a name has 255 bytes at most"));
+        block.extend_from_slice(&(name.len() as u64).to_le_bytes());
         block.extend_from_slice(name);
         append(&fidelity.masked_in_listing(&entry.metadata), &mut block);
         if block.len() >= BLOCK_BYTES {

@@ -136,7 +136,7 @@ impl Window {
             }
         };
         let target = DELAY_TARGET.as_secs_f64();
-        let off = (target - (round_trip - base).as_secs_f64()) / target;
+        let off = (target - round_trip.saturating_sub(base).as_secs_f64()) / target;
         // A window that is not used says nothing about whether a larger one would queue.
         let off = if was_full {
             off.clamp(-1.0, 1.0)

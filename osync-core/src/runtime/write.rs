@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::compare::{diff, listing};
 use crate::model::digest::{Digest, Hasher};
 use crate::model::fidelity::Fidelity;
-use crate::model::metadata::{Kind, Metadata};
+use crate::model::metadata::{Entry, Kind, Metadata};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
@@ -304,11 +304,11 @@ fn rename(
     }
 }
 
+/// A directory's own metadata, where the part is its first, and its entries.
+type Found = (Option<Metadata>, Vec<Entry>);
+
 /// The sink's own listing of `range`, with the directory's own metadata where the range is its first.
-fn list(
-    sink: &dyn Sink,
-    range: &Range,
-) -> Result<Option<(Option<Metadata>, Vec<crate::model::metadata::Entry>)>, SinkError> {
+fn list(sink: &dyn Sink, range: &Range) -> Result<Option<Found>, SinkError> {
     let own = match (&range.after, sink.metadata(&range.directory)?) {
         (_, Some(found)) if !found.kind.is_directory() => return Ok(None),
         (_, None) => return Ok(None),

@@ -157,11 +157,7 @@ fn all_of<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
 fn check(message: &Message, payload_bytes: usize) -> Result<(), DecodeError> {
     let mut has_payload = false;
     match message {
-        Message::Put { own, .. } => {
-            check_own(own.as_ref())?;
-            has_payload = true;
-        }
-        Message::Listing { own, .. } => {
+        Message::Put { own, .. } | Message::Listing { own, .. } => {
             check_own(own.as_ref())?;
             has_payload = true;
         }

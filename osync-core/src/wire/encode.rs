@@ -26,7 +26,7 @@ pub fn frame(envelope: &Envelope, payload: Bytes) -> Frame {
 pub fn append_items(items: &[Item], payload: &mut Vec<u8>) -> u32 {
     let before = payload.len();
     append(items, payload);
-    u32::try_from(payload.len() - before).expect("a payload is far below 4 GiB")
+    u32::try_from(payload.len() - before).unwrap_or(u32::MAX)
 }
 
 /// The payload of a listing.

@@ -65,8 +65,35 @@ impl DataClient {
             Arrived::Repeated => return Ok(None),
             Arrived::AfterGap => return Err("messages are missing"),
         }
+        let (directory, action) = self.action_of(message, payload)?;
+        if self.unfinished >= UNFINISHED_MAX {
+            return Err("more than was asked for");
+        }
+        self.unfinished += 1;
+        let ticket = Ticket {
+            epoch: self.epoch,
+            sequence,
+            bytes,
+        };
+        Ok(Some(Task {
+            directory,
+            ticket,
+            action,
+        }))
+    }
+
+    /// What `message` asks for, and in which directory.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other message is out of place"
+    )]
+    fn action_of(
+        &mut self,
+        message: Message,
+        payload: Bytes,
+    ) -> Result<(RelPath, Action), &'static str> {
         let fidelity = self.fidelity;
-        let (directory, action) = match message {
+        Ok(match message {
             Message::Put {
                 work,
                 directory,
@@ -177,21 +204,7 @@ impl DataClient {
             }
             Message::Heartbeat => (RelPath::root(), Action::Nothing),
             _ => return Err("a message that does not belong on the data channel"),
-        };
-        if self.unfinished >= UNFINISHED_MAX {
-            return Err("more than was asked for");
-        }
-        self.unfinished += 1;
-        let ticket = Ticket {
-            epoch: self.epoch,
-            sequence,
-            bytes,
-        };
-        Ok(Some(Task {
-            directory,
-            ticket,
-            action,
-        }))
+        })
     }
 
     /// Counts a task as consumed; returns the number and the grant to send, if one is due.

@@ -398,6 +398,10 @@ impl SourceController {
         clippy::too_many_arguments,
         reason = "the parts of a frame and the moment"
     )]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other message is out of place"
+    )]
     fn on_numbered(
         &mut self,
         channel: Channel,

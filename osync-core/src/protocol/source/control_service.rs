@@ -77,6 +77,10 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
     }
 
     /// Takes a frame from `peer`.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other message is out of place"
+    )]
     pub fn on_frame(
         &mut self,
         channel: Channel,
@@ -114,7 +118,9 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         };
         match self.peers.get_mut(&session) {
             Some(AnySinkPeer::Initialisation(peer)) => {
-                if channel == Channel::Control && peer.on_message(&envelope.message, now, out) {
+                let is_control = channel == Channel::Control;
+                let is_proven = is_control && peer.on_message(&envelope.message, now, out);
+                if is_proven {
                     self.begin_transfer(session, now, out);
                 }
             }

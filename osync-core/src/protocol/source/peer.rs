@@ -72,6 +72,8 @@ pub struct Transferring {
 #[derive(Debug)]
 pub struct Termination {
     transferring: Transferring,
+    /// From here on the sink is asked whatever is still in flight.
+    half_time: Instant,
     until: Instant,
     is_requested: bool,
 }
@@ -111,6 +113,10 @@ impl SinkPeer<Initialisation> {
     }
 
     /// Takes a message of the handshake; returns whether it was the last one.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other message is out of place"
+    )]
     pub fn on_message(&mut self, message: &Message, now: Instant, out: &mut Vec<Output>) -> bool {
         self.heard_at = now;
         match message {
@@ -211,6 +217,7 @@ impl SinkPeer<Transferring> {
         self.phase.transfer.drain();
         let phase = Termination {
             transferring: self.phase,
+            half_time: now + TERMINATION_MAX / 2,
             until: now + TERMINATION_MAX,
             is_requested: false,
         };
@@ -240,7 +247,7 @@ impl SinkPeer<Termination> {
     /// Asks the sink to agree once nothing is in flight any more, or half the time is over.
     pub fn on_tick(&mut self, now: Instant, out: &mut Vec<Output>) {
         let transfer = &mut self.phase.transferring.transfer;
-        let is_late = now + TERMINATION_MAX / 2 >= self.phase.until;
+        let is_late = now >= self.phase.half_time;
         if !self.phase.is_requested && (transfer.is_drained() || is_late) {
             self.phase.is_requested = true;
             transfer.send_control(Message::TerminationRequest, now, out);
@@ -259,7 +266,7 @@ impl SinkPeer<Termination> {
         if self.phase.is_requested {
             self.phase.until
         } else {
-            self.phase.until - TERMINATION_MAX / 2
+            self.phase.half_time
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::model::rel_path::RelPath;
 /// Wait after a first failure.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 /// Wait after many.
-const RETRY_MAX: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_mins(1);
 /// Paths remembered one by one; beyond it they are still retried, each time as if for the first time.
 const PATHS_MAX: usize = 10_000;
 

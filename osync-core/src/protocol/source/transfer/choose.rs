@@ -85,7 +85,7 @@ impl Transfer {
         let may_claim = self.renames.is_empty();
         match lane {
             Lane::Live => {
-                may_claim && (self.start_marks(lane, now, out) || self.start_parcel(lane, now, out))
+                may_claim && self.start_known(lane, now, out)
                     || self.start_visit(lane, out)
                     || may_claim && self.start_large(lane, now)
                     || self.read_large(lane, out)
@@ -98,6 +98,11 @@ impl Transfer {
                     || self.start_visit(lane, out)
             }
         }
+    }
+
+    /// Begins what is known to differ.
+    fn start_known(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
+        self.start_marks(lane, now, out) || self.start_parcel(lane, now, out)
     }
 
     /// Bytes of content in one message at present: a small part of the window.
