@@ -18,7 +18,7 @@ use crate::render::Renderer;
 
 /// How often the display is drawn and signals are looked for.
 const TICK: Duration = Duration::from_millis(100);
-/// The same while ending, when somebody waits.
+/// How often the end is looked for while ending, when somebody waits.
 const TICK_ENDING: Duration = Duration::from_millis(5);
 
 /// Set by the first SIGTERM or SIGINT.
@@ -68,8 +68,13 @@ pub(crate) fn follow(
                 is_ending = true;
                 endpoint.stop();
             }
-            renderer.tick(&endpoint.done(), &endpoint.queues());
-            thread::park_timeout(if is_ending { TICK_ENDING } else { TICK });
+            if is_ending {
+                // Sessions are on their way out: there is nothing left to show but the summary.
+                thread::park_timeout(TICK_ENDING);
+            } else {
+                renderer.tick(&endpoint.done(), &endpoint.queues());
+                thread::park_timeout(TICK);
+            }
         }
         Ok::<_, std::io::Error>(())
     })?;

@@ -161,7 +161,7 @@ fn imports_are_found_wherever_they_stand() {
     let text = Text::read(
         "use crate::model::name::{Name, NameError};\n\
          // use crate::comment;\n\
-         fn f(a: crate::ports::Source) -> crate::wire::Message {}\n\
+         fn f(a: crate::ports::Source) -> crate::wire::Message { crate::m!() }\n\
          #[cfg(test)]\n\
          mod simulation;\n\
          pub mod window;\n\
@@ -217,15 +217,18 @@ impl Text {
         read
     }
 
-    /// Every `crate::a::b` of the code, as its line and `["a", "b"]`.
+    /// Every `crate::a::b` of the code but macros, as its line and `["a", "b"]`.
     fn imports(&self) -> Vec<(usize, Vec<&str>)> {
         let mut imports = Vec::new();
         for (number, line) in &self.code {
             for path in line.split("crate::").skip(1) {
                 let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
                 let end = path.find(|c| !is_path(c)).unwrap_or(path.len());
-                let names = path[..end].split("::").filter(|name| !name.is_empty());
-                imports.push((*number, names.collect()));
+                // Exported macros live at the root, whatever their layer.
+                if !path[end..].starts_with('!') {
+                    let names = path[..end].split("::").filter(|name| !name.is_empty());
+                    imports.push((*number, names.collect()));
+                }
             }
         }
         imports
