@@ -44,6 +44,7 @@ impl SourceEndpoint {
     /// # Errors
     /// [`Error::Transport`] if an address cannot be used, [`Error::Feed`] if changes cannot be followed,
     /// [`Error::System`] if there are no threads to be had.
+    #[expect(clippy::needless_pass_by_value, reason = "the source is handed over")]
     pub fn start(
         source: Arc<dyn Source>,
         mut feed: Box<dyn ChangeFeed>,
@@ -81,12 +82,7 @@ impl SourceEndpoint {
             // The owner may have gone; then nobody wants to know.
             ended_sender.send(result).unwrap_or_default();
         })?;
-        Ok(Self {
-            details,
-            commands,
-            ended,
-            worker: Some(worker),
-        })
+        Ok(Self { details, commands, ended, worker: Some(worker) })
     }
 
     /// The addresses in use, wildcards resolved.
@@ -98,10 +94,7 @@ impl SourceEndpoint {
     /// Where the queue of each connected sink stands. Empty once the endpoint has ended.
     #[must_use]
     pub fn reports(&self) -> Vec<(SinkId, QueueReport)> {
-        self.all_reports()
-            .into_iter()
-            .map(|(sink, queue, _)| (sink, queue))
-            .collect()
+        self.all_reports().into_iter().map(|(sink, queue, _)| (sink, queue)).collect()
     }
 
     /// What all connected sinks have confirmed, added up.

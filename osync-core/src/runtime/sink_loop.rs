@@ -106,8 +106,7 @@ impl SinkLoop {
             let Ok((ticket, finished)) = self.finished.try_recv() else {
                 break;
             };
-            self.machine
-                .on_finished(ticket, finished, Instant::now(), out);
+            self.machine.on_finished(ticket, finished, Instant::now(), out);
             self.carry_out(out)?;
         }
         Ok(())

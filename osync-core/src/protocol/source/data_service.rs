@@ -61,14 +61,7 @@ impl DataService {
     /// The frame of `message`, numbered and counted.
     pub fn frame(&mut self, message: Message, payload: Bytes, now: Instant) -> Frame {
         let sequence = self.outbound.take();
-        let frame = encode::frame(
-            &Envelope {
-                session: self.session,
-                sequence,
-                message,
-            },
-            payload,
-        );
+        let frame = encode::frame(&Envelope { session: self.session, sequence, message }, payload);
         self.window.on_sent(sequence, frame.len_bytes() as u64, now);
         self.wire_bytes += frame.len_bytes() as u64;
         frame

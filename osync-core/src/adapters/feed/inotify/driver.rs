@@ -153,11 +153,8 @@ impl Driver {
 
     /// The next event, as soon as there is one, or `None` when something else is to be done.
     fn wait(&self) -> Result<Option<Signal>, Halt> {
-        let wake_at = [
-            Some(self.root_check_at),
-            self.renames.next_give_up(),
-            self.unwatched.next_retry(),
-        ];
+        let wake_at =
+            [Some(self.root_check_at), self.renames.next_give_up(), self.unwatched.next_retry()];
         let wake_at = wake_at.into_iter().flatten().min();
         let patience = match wake_at {
             Some(wake_at) if self.walks.is_empty() => {
@@ -231,25 +228,18 @@ impl Driver {
         if is_directory {
             // It may have taken the place of an empty directory. While somebody has that one open, no
             // event tells of its end, and `notify` would believe `to` to be watched already.
-            self.watched
-                .session
-                .forget(&self.watched.tree.absolute(&to));
+            self.watched.session.forget(&self.watched.tree.absolute(&to));
         }
         match from {
             Some(from) if seen != Seen::Nothing => {
                 if is_directory {
                     self.walk_from(to.clone());
                 }
-                self.report(Change::Renamed {
-                    from,
-                    to,
-                    is_directory,
-                })
+                self.report(Change::Renamed { from, to, is_directory })
             }
-            from => from
-                .into_iter()
-                .chain([to])
-                .try_for_each(|path| self.look_at(path, Touch::Settled)),
+            from => {
+                from.into_iter().chain([to]).try_for_each(|path| self.look_at(path, Touch::Settled))
+            }
         }
     }
 
@@ -260,9 +250,7 @@ impl Driver {
 
     /// Takes first halves of renames for moves out of the tree.
     fn give_up(&mut self, which: impl FnOnce(&mut Renames) -> Vec<RelPath>) -> Result<(), Stopped> {
-        which(&mut self.renames)
-            .into_iter()
-            .try_for_each(|path| self.look_at(path, Touch::Settled))
+        which(&mut self.renames).into_iter().try_for_each(|path| self.look_at(path, Touch::Settled))
     }
 
     fn walk_from(&mut self, path: RelPath) {
@@ -275,10 +263,7 @@ impl Driver {
         let now = Instant::now();
         self.give_up(|renames| renames.give_up_late(now))?;
         for (scope, reason) in self.unwatched.take_due(now) {
-            let then = Change::Lost {
-                scope: scope.clone(),
-                reason,
-            };
+            let then = Change::Lost { scope: scope.clone(), reason };
             self.walks.begin(scope, then);
         }
         if self.root_check_at <= now {
@@ -381,10 +366,7 @@ impl Driver {
         self.renames = Renames::default();
         self.unwatched.clear();
         let then = if self.is_ready {
-            Change::Lost {
-                scope: RelPath::root(),
-                reason: reason.to_owned(),
-            }
+            Change::Lost { scope: RelPath::root(), reason: reason.to_owned() }
         } else {
             Change::Ready
         };
@@ -394,8 +376,7 @@ impl Driver {
             returned.1 = moment;
         }
         let strays = lock(&self.fences).replace(new_fences);
-        self.returned
-            .extend(strays.into_iter().map(|cookie| (cookie, moment)));
+        self.returned.extend(strays.into_iter().map(|cookie| (cookie, moment)));
         Ok(())
     }
 

@@ -97,11 +97,7 @@ impl ChangeFeed for InotifyFeed {
             .name("osync-feed".to_owned())
             .spawn(move || driver.run())
             .map_err(|error| refused(&self.root, error.into()))?;
-        self.running = Some(Running {
-            fences,
-            stop,
-            thread,
-        });
+        self.running = Some(Running { fences, stop, thread });
         Ok(())
     }
 
@@ -110,9 +106,7 @@ impl ChangeFeed for InotifyFeed {
         if running.thread.is_finished() {
             return Err(FeedError::Ended);
         }
-        lock(&running.fences)
-            .send(cookie)
-            .map_err(|error| refused(&self.root, error.into()))
+        lock(&running.fences).send(cookie).map_err(|error| refused(&self.root, error.into()))
     }
 
     fn stop(&mut self) {
@@ -133,11 +127,7 @@ impl Drop for InotifyFeed {
 
 fn refused(root: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> FeedError {
     FeedError::Watch {
-        what: root
-            .as_os_str()
-            .as_encoded_bytes()
-            .escape_ascii()
-            .to_string(),
+        what: root.as_os_str().as_encoded_bytes().escape_ascii().to_string(),
         source,
     }
 }

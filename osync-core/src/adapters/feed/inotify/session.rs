@@ -73,24 +73,14 @@ impl Session {
         let (sender, events) = bounded(EVENTS_MAX);
         let has_lost = Arc::new(AtomicBool::new(false));
         let handler = handler(root, paths.clone(), sender, Arc::clone(&has_lost));
-        let config = Config::default()
-            .with_follow_symlinks(false)
-            .with_event_kinds(EVENT_KINDS);
+        let config = Config::default().with_follow_symlinks(false).with_event_kinds(EVENT_KINDS);
         let mut watcher = INotifyWatcher::new(handler, config)?;
         for path in &paths {
             // A link of /proc, and to be followed.
             watcher.watch(path, RecursiveMode::NonRecursive)?;
         }
-        let session = Self {
-            watcher: Some(watcher),
-            events,
-            has_lost,
-        };
-        let fences = Fences {
-            files,
-            turn: 0,
-            outstanding: VecDeque::new(),
-        };
+        let session = Self { watcher: Some(watcher), events, has_lost };
+        let fences = Fences { files, turn: 0, outstanding: VecDeque::new() };
         Ok((session, fences))
     }
 
@@ -103,10 +93,8 @@ impl Session {
             WatchPathConfig::new(RecursiveMode::NonRecursive).with_dereference_symlinks(false);
         let total = paths.len();
         let mut failures = Vec::new();
-        let mut rest: Vec<_> = paths
-            .into_iter()
-            .map(|path| PathOp::Watch(path, config.clone()))
-            .collect();
+        let mut rest: Vec<_> =
+            paths.into_iter().map(|path| PathOp::Watch(path, config.clone())).collect();
         while !rest.is_empty() {
             // Stops at the first that fails.
             let Err(error) = watcher.update_paths(rest) else {
@@ -187,10 +175,7 @@ impl Fences {
     /// Goes on with the files of a new instance; returns the cookies that will not come back.
     pub(super) fn replace(&mut self, new: Self) -> Vec<u64> {
         let old = std::mem::replace(self, new);
-        old.outstanding
-            .into_iter()
-            .map(|(cookie, _)| cookie)
-            .collect()
+        old.outstanding.into_iter().map(|(cookie, _)| cookie).collect()
     }
 }
 

@@ -21,17 +21,9 @@ impl Transfer {
         now: Instant,
         out: &mut Vec<Output>,
     ) -> Result<(), Breach> {
-        let work = self
-            .flight
-            .works
-            .get_mut(&id)
-            .ok_or(Breach("an answer to nothing"))?;
+        let work = self.flight.works.get_mut(&id).ok_or(Breach("an answer to nothing"))?;
         let lane = work.lane;
-        let What::Page {
-            visit,
-            page: Some(page),
-        } = &mut work.what
-        else {
+        let What::Page { visit, page: Some(page) } = &mut work.what else {
             return Err(Breach("an answer to what was no question"));
         };
         match answer {
@@ -48,38 +40,17 @@ impl Transfer {
                 };
                 let own = page.own.clone();
                 let payload = encode::entries(&page.entries);
-                self.send_data(
-                    Message::Listing {
-                        work: id,
-                        range,
-                        own,
-                    },
-                    payload,
-                    now,
-                    out,
-                );
+                self.send_data(Message::Listing { work: id, range, own }, payload, now, out);
             }
             Answer::Missing => {
                 let (visit, page) = self.end_page(id, now, out)?;
                 let extent = Extent::Entry(Need::Content);
                 if !visit.directory.is_root() {
-                    self.mark(
-                        lane,
-                        &visit.directory,
-                        extent,
-                        Urgency::Now,
-                        visit.born,
-                        now,
-                    );
+                    self.mark(lane, &visit.directory, extent, Urgency::Now, visit.born, now);
                 }
                 self.push_page(lane, &visit, &page);
             }
-            Answer::Entries {
-                own,
-                wanted,
-                extra,
-                is_last,
-            } => {
+            Answer::Entries { own, wanted, extra, is_last } => {
                 let parcel = parcel_of(visit, page, own, wanted, extra)?;
                 let agenda = match lane {
                     Lane::Live => &mut self.live,
@@ -93,11 +64,7 @@ impl Transfer {
             }
             Answer::Failed { text } => {
                 let (visit, _) = self.end_page(id, now, out)?;
-                let extent = if visit.is_deep {
-                    Extent::Subtree
-                } else {
-                    Extent::Directory
-                };
+                let extent = if visit.is_deep { Extent::Subtree } else { Extent::Directory };
                 let (retry_in, _) = self.problems.add(&visit.directory);
                 let urgency = Urgency::At(now + retry_in);
                 self.mark(lane, &visit.directory, extent, urgency, visit.born, now);
@@ -132,13 +99,7 @@ impl Transfer {
             if entry.metadata.kind.is_directory() && (visit.is_deep || is_push) {
                 let directory = crate::queue::mark_set::entry_path(&visit.directory, &entry.name);
                 let born = visit.born;
-                agenda.visits.push(Visit {
-                    directory,
-                    after: None,
-                    is_deep: true,
-                    is_push,
-                    born,
-                });
+                agenda.visits.push(Visit { directory, after: None, is_deep: true, is_push, born });
             }
         }
     }
@@ -150,11 +111,7 @@ impl Transfer {
         now: Instant,
         out: &mut Vec<Output>,
     ) -> Result<(), Breach> {
-        let work = self
-            .flight
-            .works
-            .get(&id)
-            .ok_or(Breach("a confirmation of nothing"))?;
+        let work = self.flight.works.get(&id).ok_or(Breach("a confirmation of nothing"))?;
         if work.is_reading && !matches!(work.what, What::Large { .. }) {
             return Err(Breach("a confirmation of what was not sent"));
         }
@@ -168,11 +125,7 @@ impl Transfer {
                 }
                 self.end(id, now, out);
             }
-            What::Names {
-                directory,
-                names,
-                sent,
-            } => {
+            What::Names { directory, names, sent } => {
                 let (directory, names, sent) = (directory.clone(), names.clone(), *sent);
                 if failures
                     .iter()
@@ -189,14 +142,7 @@ impl Transfer {
                 self.report.content_bytes += sent.content_bytes;
                 self.report.removed += sent.removed;
             }
-            What::Large {
-                directory,
-                name,
-                is_aborted,
-                offset_bytes,
-                is_over,
-                ..
-            } => {
+            What::Large { directory, name, is_aborted, offset_bytes, is_over, .. } => {
                 let (directory, name) = (directory.clone(), name.clone());
                 let (lane, offset_bytes) = (work.lane, *offset_bytes);
                 let (is_over, is_aborted) = (*is_over, *is_aborted);
@@ -239,11 +185,7 @@ impl Transfer {
         for failure in failures {
             let item = failure.item.and_then(|item| names.get(item as usize));
             // A large file and a directory's own metadata have no item.
-            let item = item.or(if names.len() == 1 {
-                names.first()
-            } else {
-                None
-            });
+            let item = item.or(if names.len() == 1 { names.first() } else { None });
             let path = match item {
                 Some((name, _)) => crate::queue::mark_set::entry_path(directory, name),
                 None => directory.clone(),
@@ -272,10 +214,8 @@ fn parcel_of(
     }
     let mut names = std::collections::VecDeque::with_capacity(wanted.len() + extra.len());
     for (index, need) in wanted {
-        let entry = page
-            .entries
-            .get(index as usize)
-            .ok_or(Breach("an entry that was not listed"))?;
+        let entry =
+            page.entries.get(index as usize).ok_or(Breach("an entry that was not listed"))?;
         let kind = &entry.metadata.kind;
         if kind.is_directory() {
             page.pushed.insert(index as usize);
@@ -286,17 +226,9 @@ fn parcel_of(
             (false, Need::Directory) => Need::Content,
             (false, need) => need,
         };
-        let content_bytes = if need == Need::Content {
-            kind.size_bytes()
-        } else {
-            0
-        };
+        let content_bytes = if need == Need::Content { kind.size_bytes() } else { 0 };
         names.push_back((entry.name.clone(), need, content_bytes));
     }
     names.extend(extra.into_iter().map(|name| (name, Need::Content, 0)));
-    Ok(Some(Parcel {
-        directory: visit.directory.clone(),
-        names,
-        born: visit.born,
-    }))
+    Ok(Some(Parcel { directory: visit.directory.clone(), names, born: visit.born }))
 }

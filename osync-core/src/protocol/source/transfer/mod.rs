@@ -12,11 +12,11 @@
 //! A mark that is taken out becomes a piece of work in flight, and ends confirmed or as a mark again;
 //! nothing is ever dropped in between.
 
-mod answers;
 mod changes;
 mod choose;
-mod large;
 mod results;
+mod large;
+mod answers;
 mod sync;
 
 use std::collections::{HashMap, VecDeque};
@@ -167,10 +167,7 @@ impl Transfer {
     ///
     /// # Errors
     /// [`Breach`] if it makes no sense: the session must be given up.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "every other message is out of place"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other message is out of place")]
     pub fn on_message(
         &mut self,
         message: Message,
@@ -178,10 +175,7 @@ impl Transfer {
         out: &mut Vec<Output>,
     ) -> Result<(), Breach> {
         match message {
-            Message::Credit {
-                consumed_bytes,
-                newest,
-            } => {
+            Message::Credit { consumed_bytes, newest } => {
                 if !self.data.on_credit(consumed_bytes, newest, now) {
                     return Err(Breach("credit for more than was sent"));
                 }
@@ -223,11 +217,7 @@ impl Transfer {
         if self.data.window().in_flight_bytes() > 0 {
             deadline = deadline.min(self.data_sent_at + crate::protocol::HEARTBEAT_INTERVAL);
         }
-        let dues = [
-            self.live.marks.next_due(),
-            self.backlog.marks.next_due(),
-            self.paused_until,
-        ];
+        let dues = [self.live.marks.next_due(), self.backlog.marks.next_due(), self.paused_until];
         for due in dues.into_iter().flatten().filter(|&due| due > now) {
             deadline = deadline.min(due);
         }
@@ -269,21 +259,13 @@ impl Transfer {
         born: Instant,
         now: Instant,
     ) {
-        self.agenda(lane)
-            .marks
-            .insert(path, extent, urgency, born, now);
+        self.agenda(lane).marks.insert(path, extent, urgency, born, now);
     }
 
     /// Begins a piece of work without claims.
     fn begin(&mut self, lane: Lane, born: Instant, what: What) -> WorkId {
         let id = self.flight.next_id();
-        let work = Work {
-            lane,
-            born,
-            what,
-            is_reading: false,
-            reserved_bytes: 0,
-        };
+        let work = Work { lane, born, what, is_reading: false, reserved_bytes: 0 };
         self.flight.works.insert(id, work);
         id
     }
@@ -297,12 +279,7 @@ impl Transfer {
         work.reserved_bytes = reserved_bytes;
         self.reserved_bytes += reserved_bytes;
         self.jobs[work.lane as usize] += 1;
-        out.push(Output::Job {
-            session: self.session,
-            work: id,
-            lane: work.lane,
-            job,
-        });
+        out.push(Output::Job { session: self.session, work: id, lane: work.lane, job });
     }
 
     /// Ends a piece of work; marks that waited for it become due.
@@ -314,10 +291,7 @@ impl Transfer {
             What::Large { .. } => {
                 self.larges[work.lane as usize] -= 1;
                 self.ready_larges[work.lane as usize].retain(|ready| *ready != id);
-                out.push(Output::Forget {
-                    session: self.session,
-                    work: id,
-                });
+                out.push(Output::Forget { session: self.session, work: id });
             }
             What::Page { .. } => self.pages -= 1,
             What::Names { .. } | What::Rename { .. } => {}
@@ -334,19 +308,8 @@ impl Transfer {
         let cause = cause.escape_debug().to_string();
         log::debug!("problem: {path}: {cause}; again in {retry_in:?}");
         let extent = Extent::Entry(crate::model::need::Need::Content);
-        self.mark(
-            Lane::Backlog,
-            path,
-            extent,
-            Urgency::At(now + retry_in),
-            now,
-            now,
-        );
-        out.push(Output::Event(Event::Problem(Problem {
-            path: path.clone(),
-            cause,
-            retry_in,
-        })));
+        self.mark(Lane::Backlog, path, extent, Urgency::At(now + retry_in), now, now);
+        out.push(Output::Event(Event::Problem(Problem { path: path.clone(), cause, retry_in })));
     }
 
     fn solved(&mut self, directory: &RelPath, name: &Name) {
@@ -361,11 +324,7 @@ impl Transfer {
     fn send_data(&mut self, message: Message, payload: Bytes, now: Instant, out: &mut Vec<Output>) {
         let frame = self.data.frame(message, payload, now);
         self.data_sent_at = now;
-        out.push(Output::Send {
-            channel: Channel::Data,
-            peer: self.data.peer().clone(),
-            frame,
-        });
+        out.push(Output::Send { channel: Channel::Data, peer: self.data.peer().clone(), frame });
     }
 
     pub(in crate::protocol::source) fn send_control(
@@ -375,19 +334,9 @@ impl Transfer {
         out: &mut Vec<Output>,
     ) {
         let sequence = self.control_outbound.take();
-        let frame = encode::frame(
-            &Envelope {
-                session: self.session,
-                sequence,
-                message,
-            },
-            Bytes::new(),
-        );
+        let frame =
+            encode::frame(&Envelope { session: self.session, sequence, message }, Bytes::new());
         self.control_sent_at = now;
-        out.push(Output::Send {
-            channel: Channel::Control,
-            peer: self.control.clone(),
-            frame,
-        });
+        out.push(Output::Send { channel: Channel::Control, peer: self.control.clone(), frame });
     }
 }
