@@ -53,7 +53,7 @@ pub fn perform(
         ),
         Job::Stat { path } => Done::Stat(
             source
-                .metadata(&path)
+                .metadata(path)
                 .map(|found| found.map(|(metadata, _)| metadata))
                 .map_err(job_error),
         ),

@@ -137,7 +137,7 @@ impl SinkLoop {
         for output in out.drain(..) {
             match output {
                 Output::Send { channel, frame } => {
-                    self.link.send(channel, frame).map_err(failed)?
+                    self.link.send(channel, frame).map_err(failed)?;
                 }
                 Output::OpenData { session } => self.link.open_data(&session).map_err(failed)?,
                 Output::Reset => {

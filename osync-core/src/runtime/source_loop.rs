@@ -7,7 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::model::change::Change;
-use crate::model::report::{QueueReport, TransferReport};
+use crate::model::report::QueueReport;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::model::work_id::WorkId;
@@ -23,7 +23,7 @@ use crate::runtime::reader_pool::{self, Order, ReaderPool};
 const BURST_MAX: usize = 256;
 
 /// Where each sink stands.
-pub type Reports = Vec<(SinkId, QueueReport, TransferReport)>;
+pub type Reports = Vec<(SinkId, QueueReport)>;
 
 /// What the host asks of a running source.
 #[derive(Debug)]

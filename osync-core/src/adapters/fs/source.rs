@@ -166,7 +166,8 @@ impl Source for DirectorySource {
             match look(open.as_fd(), name).map_err(failed)? {
                 Some(seen) if seen.is_foreign => self.warn_once(directory),
                 Some(seen) => {
-                    entries.push(Entry { name: checked(directory, name)?, metadata: seen.metadata })
+                    entries
+                        .push(Entry { name: checked(directory, name)?, metadata: seen.metadata });
                 }
                 None => {}
             }

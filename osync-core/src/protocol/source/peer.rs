@@ -6,6 +6,7 @@
 //!
 //! Each phase is a type; a transition consumes the one before it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::model::fidelity::Fidelity;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::options::SourceOptions;
+use crate::ports::counters::Counters;
 use crate::ports::transport::PeerId;
 use crate::protocol::sequence::{Inbound, Outbound};
 use crate::protocol::source::transfer::{Output, Transfer};
@@ -154,6 +156,7 @@ impl SinkPeer<Initialisation> {
         self,
         fidelity: Fidelity,
         options: &SourceOptions,
+        counters: Arc<Counters>,
         now: Instant,
         out: &mut Vec<Output>,
     ) -> SinkPeer<Transferring> {
@@ -165,6 +168,7 @@ impl SinkPeer<Initialisation> {
             Outbound::default(),
             fidelity,
             options,
+            counters,
             now,
         );
         let phase = Transferring {

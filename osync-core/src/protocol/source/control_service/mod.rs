@@ -7,17 +7,19 @@
 mod registration;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::model::change::Change;
 use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
 use crate::model::frame::Frame;
-use crate::model::report::{QueueReport, TransferReport};
+use crate::model::report::QueueReport;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::model::work_id::WorkId;
 use crate::options::SourceOptions;
+use crate::ports::counters::Counters;
 use crate::ports::monitor::Event;
 use crate::ports::transport::PeerId;
 use crate::protocol::SILENCE_MAX;
@@ -42,6 +44,7 @@ enum AnySinkPeer {
 #[derive(Debug)]
 pub struct SourceControlService<R> {
     options: SourceOptions,
+    counters: Arc<Counters>,
     fidelity: Fidelity,
     random_session: R,
     peers: BTreeMap<SessionId, AnySinkPeer>,
@@ -55,16 +58,19 @@ pub struct SourceControlService<R> {
 }
 
 impl<R: FnMut() -> SessionId> SourceControlService<R> {
-    /// A source that can tell `fidelity`; `random_session` makes ids nobody can guess.
+    /// A source that can tell `fidelity`; `random_session` makes ids nobody can guess; what all sinks
+    /// confirm is added to `counters`.
     #[must_use]
     pub fn new(
         options: SourceOptions,
         fidelity: Fidelity,
         random_session: R,
+        counters: Arc<Counters>,
         now: Instant,
     ) -> Self {
         Self {
             options,
+            counters,
             fidelity,
             random_session,
             peers: BTreeMap::new(),
@@ -311,11 +317,10 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
 
     /// Where each sink in transfer stands.
     #[must_use]
-    pub fn reports(&self, now: Instant) -> Vec<(SinkId, QueueReport, TransferReport)> {
+    pub fn reports(&self, now: Instant) -> Vec<(SinkId, QueueReport)> {
         let of = |any: &AnySinkPeer| match any {
             AnySinkPeer::Transfer(peer) => {
-                let transfer = &peer.phase.transfer;
-                Some((peer.id.clone(), transfer.queue_report(now), transfer.transfer_report()))
+                Some((peer.id.clone(), peer.phase.transfer.queue_report(now)))
             }
             AnySinkPeer::Initialisation(_) | AnySinkPeer::Termination(_) => None,
         };

@@ -1,5 +1,6 @@
 //! Who comes and who goes: hello, the begin of transfer and of the backlog, the end of a session.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::model::change::Change;
@@ -78,7 +79,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         let Some(AnySinkPeer::Initialisation(peer)) = self.peers.remove(&session) else {
             return;
         };
-        let peer = peer.accept(self.fidelity, &self.options, now, out);
+        let peer = peer.accept(self.fidelity, &self.options, Arc::clone(&self.counters), now, out);
         out.push(Output::Event(Event::Registered { sink: peer.id.clone() }));
         self.peers.insert(session, AnySinkPeer::Transfer(Box::new(peer)));
         let is_patience_over =

@@ -1,10 +1,11 @@
 //! What the sink says: confirmed, or marks again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::work_id::WorkId;
+use crate::ports::counters::Counters;
 use crate::protocol::source::transfer::results::UNSTEADY_WAIT;
 use crate::protocol::source::transfer::{Breach, Output, Transfer};
 use crate::protocol::source::work::{Page, What};
@@ -12,6 +13,9 @@ use crate::queue::agenda::{Parcel, Visit};
 use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::wire::encode;
 use crate::wire::message::{Answer, Failure, Message, Range};
+
+/// How long a directory that the sink could not look into is left alone.
+const PROBLEM_WAIT: Duration = Duration::from_secs(1);
 
 impl Transfer {
     pub(super) fn on_answer(
@@ -28,7 +32,7 @@ impl Transfer {
         };
         match answer {
             Answer::Equal => {
-                self.report.directories_equal += 1;
+                Counters::add(&self.counters.directories_equal, 1);
                 let (visit, page) = self.end_page(id, now, out)?;
                 self.visit_below(lane, &visit, &page);
             }
@@ -65,8 +69,7 @@ impl Transfer {
             Answer::Failed { text } => {
                 let (visit, _) = self.end_page(id, now, out)?;
                 let extent = if visit.is_deep { Extent::Subtree } else { Extent::Directory };
-                let (retry_in, _) = self.problems.add(&visit.directory);
-                let urgency = Urgency::At(now + retry_in);
+                let urgency = Urgency::At(now + PROBLEM_WAIT);
                 self.mark(lane, &visit.directory, extent, urgency, visit.born, now);
                 self.problem(&visit.directory, &text, now, out);
             }
@@ -121,7 +124,7 @@ impl Transfer {
                 if let Some(failure) = failures.first() {
                     log::debug!("rename of {from} left to comparison: {}", failure.text);
                 } else {
-                    self.report.renamed += 1;
+                    Counters::add(&self.counters.renamed, 1);
                 }
                 self.end(id, now, out);
             }
@@ -137,10 +140,10 @@ impl Transfer {
                 let lane = work.lane;
                 self.end(id, now, out);
                 self.confirm_names(lane, &directory, &names, failures, now, out);
-                self.report.entries += names.len() as u64;
-                self.report.files += sent.files;
-                self.report.content_bytes += sent.content_bytes;
-                self.report.removed += sent.removed;
+                Counters::add(&self.counters.entries, names.len() as u64);
+                Counters::add(&self.counters.files, sent.files);
+                Counters::add(&self.counters.content_bytes, sent.content_bytes);
+                Counters::add(&self.counters.removed, sent.removed);
             }
             What::Large { directory, name, is_aborted, offset_bytes, is_over, .. } => {
                 let (directory, name) = (directory.clone(), name.clone());
@@ -157,9 +160,9 @@ impl Transfer {
                 let names = [(name, Need::Content)];
                 self.confirm_names(lane, &directory, &names, failures, now, out);
                 if failures.is_empty() {
-                    self.report.entries += 1;
-                    self.report.files += 1;
-                    self.report.content_bytes += offset_bytes;
+                    Counters::add(&self.counters.entries, 1);
+                    Counters::add(&self.counters.files, 1);
+                    Counters::add(&self.counters.content_bytes, offset_bytes);
                 }
             }
         }
@@ -194,6 +197,8 @@ impl Transfer {
                 log::debug!("{path} to be looked at again: {}", failure.text);
                 let urgency = Urgency::At(now + UNSTEADY_WAIT);
                 self.mark(lane, &path, Extent::Entry(Need::Content), urgency, now, now);
+                // What is above it may not be what it was thought to be either.
+                self.mark(lane, directory, Extent::Entry(Need::Content), urgency, now, now);
             } else {
                 self.problem(&path, &failure.text, now, out);
             }

@@ -78,14 +78,20 @@ impl Transfer {
                     || (may_claim && self.start_large(lane, now))
                     || self.read_large(lane, out)
             }
-            Lane::Backlog => {
-                (may_claim && self.start_parcel(lane, now, out))
-                    || (may_claim && self.start_large(lane, now))
-                    || self.read_large(lane, out)
-                    || (may_claim && self.start_marks(lane, now, out))
-                    || self.start_visit(lane, out)
-            }
+            Lane::Backlog => self.start_backlog(may_claim, now, out),
         }
+    }
+
+    /// Begins one thing of the backlog: what has been found to differ before looking further.
+    fn start_backlog(&mut self, may_claim: bool, now: Instant, out: &mut Vec<Output>) -> bool {
+        let lane = Lane::Backlog;
+        if may_claim && self.start_parcel(lane, now, out) {
+            return true;
+        }
+        if (may_claim && self.start_large(lane, now)) || self.read_large(lane, out) {
+            return true;
+        }
+        (may_claim && self.start_marks(lane, now, out)) || self.start_visit(lane, out)
     }
 
     /// Begins what is known to differ.
@@ -122,6 +128,13 @@ impl Transfer {
                 is_push: false,
                 born: mark.born,
             };
+            // The mark covers the directory's place in the one above too, whose times may have to be mended:
+            // the sink makes missing directories as it needs them.
+            if let Some((parent, name)) = visit.directory.split() {
+                let names = [(name, Need::Directory, 0)].into();
+                let parcel = Parcel { directory: parent, names, born: visit.born };
+                self.agenda(lane).parcels.push_back(parcel);
+            }
             // Below those already there: what was begun ends first.
             self.agenda(lane).visits.insert(0, visit);
             return true;

@@ -20,6 +20,7 @@ mod answers;
 mod sync;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,10 +29,10 @@ use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
-use crate::model::report::TransferReport;
 use crate::model::session_id::SessionId;
 use crate::model::work_id::WorkId;
 use crate::options::SourceOptions;
+use crate::ports::counters::Counters;
 use crate::ports::monitor::{Event, Problem};
 use crate::ports::transport::PeerId;
 use crate::protocol::sequence::Outbound;
@@ -110,7 +111,7 @@ pub struct Transfer {
     problems: Problems,
     unsteady: HashMap<RelPath, u32>,
     sync: Vec<sync::SyncWait>,
-    report: TransferReport,
+    counters: Arc<Counters>,
     paused_until: Option<Instant>,
     is_draining: bool,
     turn: u32,
@@ -132,6 +133,7 @@ impl Transfer {
         control_outbound: Outbound,
         fidelity: Fidelity,
         options: &SourceOptions,
+        counters: Arc<Counters>,
         now: Instant,
     ) -> Self {
         let marks_bytes_max = options.marks_bytes_max / 2;
@@ -154,7 +156,7 @@ impl Transfer {
             problems: Problems::default(),
             unsteady: HashMap::new(),
             sync: Vec::new(),
-            report: TransferReport::default(),
+            counters,
             paused_until: None,
             is_draining: false,
             turn: 0,
@@ -304,7 +306,8 @@ impl Transfer {
 
     /// Records that `path` could not be replicated, and marks it for later.
     fn problem(&mut self, path: &RelPath, cause: &str, now: Instant, out: &mut Vec<Output>) {
-        let (retry_in, _) = self.problems.add(path);
+        let (retry_in, is_new) = self.problems.add(path);
+        Counters::add(&self.counters.problems, u64::from(is_new));
         let cause = cause.escape_debug().to_string();
         log::debug!("problem: {path}: {cause}; again in {retry_in:?}");
         let extent = Extent::Entry(crate::model::need::Need::Content);
@@ -323,6 +326,7 @@ impl Transfer {
 
     fn send_data(&mut self, message: Message, payload: Bytes, now: Instant, out: &mut Vec<Output>) {
         let frame = self.data.frame(message, payload, now);
+        Counters::add(&self.counters.wire_bytes, frame.len_bytes() as u64);
         self.data_sent_at = now;
         out.push(Output::Send { channel: Channel::Data, peer: self.data.peer().clone(), frame });
     }

@@ -14,8 +14,8 @@ use crate::queue::agenda::{Large, Parcel, Visit};
 use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::wire::message::{Message, Range};
 
-/// How long everything waits while the source is not there.
-const ROOT_LOST_PAUSE: Duration = Duration::from_secs(1);
+/// How long everything waits while the source is not there, and a directory that cannot be read.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How long a file that changed while it was read is left alone, the first time.
 pub(super) const UNSTEADY_WAIT: Duration = Duration::from_millis(20);
 
@@ -50,8 +50,8 @@ impl Transfer {
             if self.paused_until.is_none() {
                 log::warn!("nothing is sent or removed: {}", error.text);
             }
-            self.paused_until = Some(now + ROOT_LOST_PAUSE);
-            self.look_again(id, Urgency::At(now + ROOT_LOST_PAUSE), now, out);
+            self.paused_until = Some(now + RETRY_PAUSE);
+            self.look_again(id, Urgency::At(now + RETRY_PAUSE), now, out);
             return;
         }
         let path = match self.flight.works.get(&id).map(|work| &work.what) {
@@ -61,9 +61,8 @@ impl Transfer {
             Some(What::Rename { .. }) | None => None,
         };
         if let Some(path) = path {
-            let (retry_in, _) = self.problems.add(&path);
-            self.look_again(id, Urgency::At(now + retry_in), now, out);
             self.problem(&path, &error.text, now, out);
+            self.look_again(id, Urgency::At(now + RETRY_PAUSE), now, out);
         } else {
             self.end(id, now, out);
         }

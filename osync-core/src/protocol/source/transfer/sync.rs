@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::model::report::{QueueReport, TransferReport};
+use crate::model::report::QueueReport;
 use crate::protocol::source::transfer::{Breach, Output, Transfer};
 use crate::queue::agenda::Agenda;
 use crate::queue::mark::Lane;
@@ -102,12 +102,5 @@ impl Transfer {
                 .map_or(std::time::Duration::ZERO, |since| now.saturating_duration_since(since)),
             is_idle: !self.is_open_since(now),
         }
-    }
-
-    /// What the sink has confirmed.
-    #[must_use]
-    pub fn transfer_report(&self) -> TransferReport {
-        let problems = self.problems.len() as u64;
-        TransferReport { wire_bytes: self.data.wire_bytes(), problems, ..self.report.clone() }
     }
 }
