@@ -27,8 +27,8 @@ use crate::model::change::{Change, Touch};
 use crate::model::rel_path::RelPath;
 use crate::ports::change_feed::{Reporter, Stopped};
 
-/// Events handled before the next batch of directories.
-const EVENTS_PER_ROUND: usize = 1_024;
+/// Signals handled before the next batch of directories.
+const SIGNALS_PER_ROUND: usize = 1_024;
 
 /// Directories watched and listed in one go: about 5 ms.
 const DIRECTORIES_PER_ROUND: usize = 512;
@@ -132,18 +132,12 @@ impl Driver {
     }
 
     fn round(&mut self) -> Result<(), Halt> {
-        if let Some(signal) = self.wait()? {
-            self.handle(signal)?;
-        }
-        for _ in 1..EVENTS_PER_ROUND {
-            let Ok(signal) = self.watched.session.events().try_recv() else {
+        self.wait()?;
+        for _ in 0..SIGNALS_PER_ROUND {
+            let Some(signal) = self.watched.session.next() else {
                 break;
             };
             self.handle(signal)?;
-        }
-        if self.watched.session.has_lost() {
-            let reason = "more events than the feed's own queue holds are waiting for the engine";
-            return Err(Halt::Lost(reason.to_owned()));
         }
         self.keep_time()?;
         self.walk()?;
@@ -151,27 +145,23 @@ impl Driver {
         Ok(())
     }
 
-    /// The next event, as soon as there is one, or `None` when something else is to be done.
-    fn wait(&self) -> Result<Option<Signal>, Halt> {
-        let wake_at = [
-            Some(self.root_check_at),
-            self.renames.next_give_up(),
-            self.unwatched.next_retry(),
-        ];
-        let wake_at = wake_at.into_iter().flatten().min();
-        let patience = match wake_at {
-            Some(wake_at) if self.walks.is_empty() => {
-                wake_at.saturating_duration_since(Instant::now())
-            }
-            _ => Duration::ZERO,
-        };
+    /// Waits until there is something to do.
+    fn wait(&self) -> Result<(), Halt> {
+        let mut patience = Duration::ZERO;
+        if self.walks.is_empty() && self.watched.session.is_drained() {
+            let wake_at = [self.renames.next_give_up(), self.unwatched.next_retry()];
+            let wake_at = wake_at
+                .into_iter()
+                .flatten()
+                .fold(self.root_check_at, Instant::min);
+            patience = wake_at.saturating_duration_since(Instant::now());
+        }
         select_biased! {
             recv(self.stop) -> _ => Err(Halt::Stopped),
-            recv(self.watched.session.events()) -> signal => match signal {
-                Ok(signal) => Ok(Some(signal)),
-                Err(_) => Err(Halt::Lost("the thread of the crate notify has ended".to_owned())),
-            },
-            default(patience) => Ok(None),
+            recv(self.watched.session.wake()) -> woken => woken.map_err(|_| {
+                Halt::Lost("the thread of the crate notify has ended".to_owned())
+            }),
+            default(patience) => Ok(()),
         }
     }
 
