@@ -46,7 +46,7 @@ use crate::ports::change_feed::{ChangeFeed, FeedError, Reporter};
 /// Symbolic links are not followed. Changes through `mmap`, through a hard link from outside, and by
 /// another path of a bind mount make no events.
 ///
-/// Removing a directory costs the crate `notify` time in proportion to all directories watched
+/// Removing or renaming a directory costs the crate `notify` time in proportion to all directories watched
 /// (17 ms of its thread for 100,000), and events wait meanwhile. New directories are watched when it has
 /// once read all events there are; what happens in them until then is reported when they are.
 #[derive(Debug)]

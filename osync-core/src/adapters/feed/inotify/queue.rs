@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_ends_in_a_loss() {
-        let signals = (0..SIGNALS_MAX + 10).map(|_| Signal::Created(path("a")));
+        let signals = (0..SIGNALS_MAX + 10).map(|_| Signal::Named(path("a"), Touch::Writing));
 
         let taken = through_queue(signals);
 
