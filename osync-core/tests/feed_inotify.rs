@@ -168,7 +168,7 @@ fn changes_are_reported_while_the_tree_is_still_walked() {
 #[test]
 fn an_engine_that_stands_still_makes_a_loss_and_no_deaf_directory() {
     let root = tempfile::tempdir().unwrap();
-    let mut listener = Listener::start_with(InotifyFeed::new(root.path()).unwrap(), 1);
+    let mut listener = Listener::start_with(InotifyFeed::new(root.path()).unwrap(), 1_024);
     listener.until_ready();
 
     // Far more than the feed and the kernel hold, with nobody listening.
