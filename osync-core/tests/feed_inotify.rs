@@ -144,7 +144,7 @@ fn what_is_too_deep_to_name_is_reported_as_unwatched() {
 #[test]
 fn changes_are_reported_while_the_tree_is_still_walked() {
     let root = tempfile::tempdir().unwrap();
-    for index in 0..5_000 {
+    for index in 0..2_000 {
         fs::create_dir(root.path().join(index.to_string())).unwrap();
     }
     let is_ready = AtomicBool::new(false);
