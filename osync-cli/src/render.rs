@@ -82,6 +82,14 @@ impl Renderer {
         }
     }
 
+    /// Keeps a problem for the summary.
+    fn remember(&self, path: &RelPath, cause: &str) {
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        if problems.len() < PROBLEMS_NAMED_MAX {
+            problems.insert(path.clone(), cause.to_owned());
+        }
+    }
+
     /// Takes the progress line away.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
@@ -114,9 +122,12 @@ impl Monitor for Renderer {
             Event::Registered { sink } => log::info!("registered: {sink}"),
             Event::Disconnected { sink, reason } => log::warn!("disconnected: {sink}: {reason}"),
             Event::Terminated { sink } => log::info!("ended in agreement: {sink}"),
-            Event::InSync { sink, problems: 0 } => log::info!("in sync: {sink}"),
-            Event::InSync { sink, problems } => {
+            Event::InSync { sink, problems: 0, .. } => log::info!("in sync: {sink}"),
+            Event::InSync { sink, problems, named } => {
                 log::warn!("in sync but for {problems} problems: {sink}");
+                for (path, cause) in named {
+                    self.remember(path, cause);
+                }
             }
             Event::FeedLost { scope, reason } => {
                 log::warn!("changes lost below {scope}, comparing it again: {reason}");
@@ -124,10 +135,7 @@ impl Monitor for Renderer {
             Event::Problem(problem) => {
                 let (path, cause, wait) = (&problem.path, &problem.cause, problem.retry_in);
                 log::warn!("problem: {path}: {cause}; next try in {:.0} s", wait.as_secs_f64());
-                let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-                if problems.len() < PROBLEMS_NAMED_MAX {
-                    problems.insert(path.clone(), cause.clone());
-                }
+                self.remember(path, cause);
             }
             other => log::info!("{other:?}"),
         }

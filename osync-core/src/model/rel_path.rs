@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::name::{Name, NameError};
 
+/// Longer paths are shown with their middle cut out, in bytes.
+const SHOWN_BYTES_MAX: usize = 300;
+
 /// A path inside the replicated tree, relative to its root.
 ///
 /// Holds bytes rather than `str`, because POSIX file names need not be UTF-8. The root itself is the
@@ -157,9 +160,19 @@ impl Borrow<[u8]> for RelPath {
 }
 
 impl fmt::Display for RelPath {
-    /// Escapes everything but printable ASCII, so that a path cannot drive a terminal. The root is `.`.
+    /// Escapes everything but printable ASCII, so that a path cannot drive a terminal, and cuts the
+    /// middle out of a long one. The root is `.`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_root() { f.write_str(".") } else { write!(f, "{}", self.0.escape_ascii()) }
+        let bytes = &*self.0;
+        match bytes.len() {
+            0 => f.write_str("."),
+            1..=SHOWN_BYTES_MAX => write!(f, "{}", bytes.escape_ascii()),
+            length => {
+                let (head, tail) =
+                    (&bytes[..SHOWN_BYTES_MAX / 2], &bytes[length - SHOWN_BYTES_MAX / 2..]);
+                write!(f, "{}...{} ({length} bytes)", head.escape_ascii(), tail.escape_ascii())
+            }
+        }
     }
 }
 
@@ -222,6 +235,13 @@ mod tests {
         assert_eq!(path("a").rebased(&path("a"), &path("x")), Ok(Some(path("x"))));
         assert_eq!(path("ab").rebased(&path("a"), &path("x")), Ok(None));
         assert_eq!(path("a").rebased(&RelPath::root(), &path("x")), Ok(Some(path("x/a"))));
+    }
+
+    #[test]
+    fn display_cuts_the_middle_out_of_a_long_path() {
+        let shown =
+            RelPath::new(&[b"a".repeat(255), b"b".repeat(255)].join(&b'/')).unwrap().to_string();
+        assert_eq!(shown, format!("{}...{} (511 bytes)", "a".repeat(150), "b".repeat(150)));
     }
 
     #[test]

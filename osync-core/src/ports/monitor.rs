@@ -34,8 +34,10 @@ pub enum Event {
     InSync {
         /// The sink.
         sink: SinkId,
-        /// Paths that could not be replicated.
+        /// How many paths could not be replicated.
         problems: u64,
+        /// Some of them, each with the reason: escaped text of the source.
+        named: Vec<(RelPath, String)>,
     },
     /// The other end asked to end the session and both agreed.
     Terminated {

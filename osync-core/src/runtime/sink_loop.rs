@@ -145,12 +145,12 @@ impl SinkLoop {
                     self.link.reset().map_err(failed)?;
                 }
                 Output::Task(task) => self.writers.order(task),
-                Output::InSync { cookie, problems } => {
+                Output::InSync { cookie, problems, named } => {
+                    let sink = self.machine.id().clone();
+                    self.monitor.event(&Event::InSync { sink, problems, named });
                     if let Some(reply) = self.waiting.remove(&cookie) {
                         reply.send(problems).unwrap_or_default();
                     }
-                    let sink = self.machine.id().clone();
-                    self.monitor.event(&Event::InSync { sink, problems });
                 }
                 Output::Event(event) => self.monitor.event(&event),
                 Output::Hopeless { reason } => return Err(Ended::Hopeless { reason }),

@@ -169,6 +169,9 @@ fn check(message: &Message, payload_bytes: usize) -> Result<(), DecodeError> {
         Message::Refused { text, .. } | Message::Answer { answer: Answer::Failed { text }, .. } => {
             check_text(text)?;
         }
+        Message::InSync { named, .. } => {
+            named.iter().try_for_each(|(_, text)| check_text(text))?;
+        }
         Message::Applied { failures, .. } => {
             failures.iter().try_for_each(|failure| check_text(&failure.text))?;
         }
@@ -185,7 +188,6 @@ fn check(message: &Message, payload_bytes: usize) -> Result<(), DecodeError> {
         | Message::Credit { .. }
         | Message::Answer { .. }
         | Message::SyncRequest { .. }
-        | Message::InSync { .. }
         | Message::Heartbeat
         | Message::TerminationRequest
         | Message::TerminationAcknowledgement => {}

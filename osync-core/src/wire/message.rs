@@ -166,8 +166,10 @@ pub enum Message {
     InSync {
         /// Of the request.
         cookie: u64,
-        /// Paths that could not be replicated.
+        /// How many paths could not be replicated.
         problems: u64,
+        /// Some of them, each with the reason.
+        named: Vec<(RelPath, String)>,
     },
     /// `vc` `^c` Still here. Sent when nothing else was for a while.
     Heartbeat,

@@ -12,46 +12,67 @@ const RETRY_MAX: Duration = Duration::from_mins(1);
 /// Paths remembered one by one; beyond it they are still retried, each time as if for the first time.
 const PATHS_MAX: usize = 10_000;
 
+/// Problems named to the sink.
+const NAMED_MAX: usize = 20;
+/// The longest path named to the sink, in bytes: twenty of them fit a header.
+const NAMED_BYTES_MAX: usize = 4_096;
+
 /// The problems of one sink.
 #[derive(Debug, Default)]
 pub struct Problems {
-    attempts: BTreeMap<RelPath, u32>,
+    troubles: BTreeMap<RelPath, Trouble>,
+}
+
+/// What is known of one path.
+#[derive(Debug)]
+struct Trouble {
+    attempts: u32,
+    cause: String,
 }
 
 impl Problems {
     /// Records a failure at `path`; returns how long to wait, and whether it is the first there.
-    pub fn add(&mut self, path: &RelPath) -> (Duration, bool) {
-        if let Some(attempts) = self.attempts.get_mut(path) {
-            *attempts = attempts.saturating_add(1);
-            let wait = RETRY_MIN.saturating_mul(1 << (*attempts).min(6)).min(RETRY_MAX);
+    pub fn add(&mut self, path: &RelPath, cause: &str) -> (Duration, bool) {
+        if let Some(trouble) = self.troubles.get_mut(path) {
+            trouble.attempts = trouble.attempts.saturating_add(1);
+            cause.clone_into(&mut trouble.cause);
+            let wait = RETRY_MIN.saturating_mul(1 << trouble.attempts.min(6)).min(RETRY_MAX);
             return (wait, false);
         }
-        if self.attempts.len() < PATHS_MAX {
-            self.attempts.insert(path.clone(), 0);
+        if self.troubles.len() < PATHS_MAX {
+            self.troubles.insert(path.clone(), Trouble { attempts: 0, cause: cause.to_owned() });
         }
         (RETRY_MIN, true)
     }
 
+    /// The first few problems, for the sink to name: path and cause.
+    #[must_use]
+    pub fn named(&self) -> Vec<(RelPath, String)> {
+        let short =
+            self.troubles.iter().filter(|(path, _)| path.as_bytes().len() <= NAMED_BYTES_MAX);
+        short.take(NAMED_MAX).map(|(path, trouble)| (path.clone(), trouble.cause.clone())).collect()
+    }
+
     /// Forgets the problem at `path`, if there is one: it is replicated now.
     pub fn solved(&mut self, path: &RelPath) -> bool {
-        !self.attempts.is_empty() && self.attempts.remove(path).is_some()
+        !self.troubles.is_empty() && self.troubles.remove(path).is_some()
     }
 
     /// Whether there is a problem at `path`.
     #[must_use]
     pub fn contains(&self, path: &RelPath) -> bool {
-        self.attempts.contains_key(path)
+        self.troubles.contains_key(path)
     }
 
     /// How many paths have one.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.attempts.len()
+        self.troubles.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.attempts.is_empty()
+        self.troubles.is_empty()
     }
 }

@@ -291,7 +291,7 @@ impl Driver {
             }
         }
         for (scope, reason) in self.unwatched.settle(Instant::now()) {
-            log::warn!("not watched: {scope}: {reason}");
+            log::debug!("not watched: {scope}: {reason}");
             self.report(Change::Unwatched { scope, reason })?;
         }
         for change in self.walks.end() {
@@ -316,7 +316,7 @@ impl Driver {
     /// Simpler than mending: after a loss nobody knows which watches, here or inside `notify`, still
     /// belong to the directories they are booked under.
     fn restart(&mut self, reason: &str) -> Result<(), Stopped> {
-        log::warn!("the change feed begins afresh: {reason}");
+        log::debug!("the change feed begins afresh: {reason}");
         // First, or its watches would count against the limit of the new instance.
         self.session.end();
         let gap = Duration::from_secs(RESTART_GAP_SECONDS);

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
 use crate::model::frame::Frame;
+use crate::model::rel_path::RelPath;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::ports::monitor::Event;
@@ -59,8 +60,10 @@ pub enum Output {
     InSync {
         /// Of the question.
         cookie: u64,
-        /// Paths that could not be replicated.
+        /// How many paths could not be replicated.
         problems: u64,
+        /// Some of them, each with the reason.
+        named: Vec<(RelPath, String)>,
     },
     /// Tell the host.
     Event(Event),
@@ -374,9 +377,9 @@ impl SourceController {
         }
         match message {
             Message::Heartbeat => {}
-            Message::InSync { cookie, problems } => {
+            Message::InSync { cookie, problems, named } => {
                 if self.questions.remove(&cookie).is_some() {
-                    out.push(Output::InSync { cookie, problems });
+                    out.push(Output::InSync { cookie, problems, named });
                 }
             }
             Message::TerminationRequest => {

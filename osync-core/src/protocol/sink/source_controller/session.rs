@@ -60,11 +60,11 @@ impl SourceController {
 
     /// The source has ended the session by agreement.
     pub(super) fn on_terminated(&mut self, now: Instant, out: &mut Vec<Output>) {
-        out.push(Output::Event(Event::Terminated { sink: self.id.clone() }));
         if self.is_ending {
             self.end(out);
         } else {
             log::info!("the source has ended; waiting for it to come back");
+            out.push(Output::Event(Event::Terminated { sink: self.id.clone() }));
             self.forget_session();
             self.phase = Phase::Seeking { hello_at: now + HELLO_INTERVAL };
         }
@@ -73,7 +73,7 @@ impl SourceController {
     /// Gives the session up and begins again after a while.
     pub(super) fn give_up(&mut self, reason: &str, now: Instant, out: &mut Vec<Output>) {
         if let Phase::Transfer(_) = self.phase {
-            log::info!("session ended: {}", reason.escape_debug());
+            log::debug!("session ended: {}", reason.escape_debug());
             let reason = reason.escape_debug().to_string();
             out.push(Output::Event(Event::Disconnected { sink: self.id.clone(), reason }));
         }

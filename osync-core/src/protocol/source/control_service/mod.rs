@@ -123,13 +123,9 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
                     return;
                 }
                 if envelope.message == Message::TerminationRequest {
-                    out.push(outside_order(
-                        session.tag(),
-                        &peer.control,
-                        Message::TerminationAcknowledgement,
-                    ));
-                    out.push(Output::Event(Event::Terminated { sink: peer.id.clone() }));
-                    self.peers.remove(&session);
+                    let agreed = Message::TerminationAcknowledgement;
+                    out.push(outside_order(session.tag(), &peer.control, agreed));
+                    self.retire(session, out);
                     return;
                 }
                 if let Err(reason) =
@@ -142,9 +138,12 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             Some(AnySinkPeer::Termination(peer)) => {
                 peer.heard_at = now;
                 match envelope.message {
-                    Message::TerminationAcknowledgement | Message::TerminationRequest => {
-                        out.push(Output::Event(Event::Terminated { sink: peer.id.clone() }));
-                        self.peers.remove(&session);
+                    Message::TerminationAcknowledgement => self.retire(session, out),
+                    // Both asked at once: the sink may have missed our question and waits for its answer.
+                    Message::TerminationRequest => {
+                        let agreed = Message::TerminationAcknowledgement;
+                        out.push(outside_order(session.tag(), &peer.control, agreed));
+                        self.retire(session, out);
                     }
                     message => {
                         let sequence = envelope.sequence;
@@ -188,7 +187,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             Change::Fence { .. } if !self.is_feed_ready => self.is_fence_early = true,
             Change::Fence { cookie } if *cookie == self.last_cookie => self.pass_fence(now, out),
             Change::Lost { scope, reason } | Change::Unwatched { scope, reason } => {
-                log::warn!("changes in {scope} may have been missed and are looked for: {reason}");
+                log::debug!("changes in {scope} may have been missed and are looked for: {reason}");
                 let (scope, reason) = (scope.clone(), reason.clone());
                 out.push(Output::Event(Event::FeedLost { scope, reason }));
             }

@@ -66,7 +66,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             return;
         }
         let session = (self.random_session)();
-        log::info!("sink {sink} says hello");
+        log::debug!("sink {sink} says hello");
         let peer = SinkPeer::welcome(sink, session, peer.clone(), fidelity, now, out);
         self.peers.insert(session, AnySinkPeer::Initialisation(peer));
     }
@@ -127,12 +127,19 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         }
     }
 
+    /// Ends a session as both ends agreed.
+    pub(super) fn retire(&mut self, session: SessionId, out: &mut Vec<Output>) {
+        let Some(any) = self.peers.remove(&session) else { return };
+        out.push(Output::ForgetAll { session: session.tag() });
+        out.push(Output::Event(Event::Terminated { sink: any.id().clone() }));
+    }
+
     pub(super) fn drop_peer(&mut self, session: SessionId, reason: &str, out: &mut Vec<Output>) {
         let Some(any) = self.peers.remove(&session) else {
             return;
         };
         self.waiting.retain(|waiting| *waiting != session);
-        log::info!("session with {} ended: {reason}", any.id());
+        log::debug!("session with {} ended: {reason}", any.id());
         out.push(Output::ForgetAll { session: session.tag() });
         if let AnySinkPeer::Transfer(peer) = any {
             let refusal = refused(Refusal::NoSuchSession);

@@ -312,9 +312,9 @@ impl Transfer {
 
     /// Records that `path` could not be replicated, and marks it for later.
     fn problem(&mut self, path: &RelPath, cause: &str, now: Instant, out: &mut Vec<Output>) {
-        let (retry_in, is_new) = self.problems.add(path);
+        let cause = encode::text(&cause.escape_debug().to_string());
+        let (retry_in, is_new) = self.problems.add(path, &cause);
         Counters::add(&self.counters.problems, u64::from(is_new));
-        let cause = cause.escape_debug().to_string();
         log::debug!("problem: {path}: {cause}; again in {retry_in:?}");
         let extent = Extent::Entry(crate::model::need::Need::Content);
         self.mark(Lane::Backlog, path, extent, Urgency::At(now + retry_in), now, now);

@@ -57,7 +57,8 @@ impl Transfer {
             }
             let cookie = self.sync.swap_remove(index).cookie;
             let problems = self.problems.len() as u64;
-            self.send_control(Message::InSync { cookie, problems }, now, out);
+            let named = self.problems.named();
+            self.send_control(Message::InSync { cookie, problems, named }, now, out);
         }
     }
 
