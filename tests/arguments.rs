@@ -12,10 +12,7 @@ fn assert_refused(arguments: &[&OsStr], word: &str) {
     let (status, log) = Osync::run(arguments);
 
     assert_eq!(status.code(), Some(2), "{arguments:?}: {log}");
-    let told: Vec<_> = log
-        .lines()
-        .filter(|line| line.starts_with("osync: "))
-        .collect();
+    let told: Vec<_> = log.lines().filter(|line| line.starts_with("osync: ")).collect();
     assert_eq!(told.len(), 1, "{arguments:?}: {log}");
     assert!(told[0].contains(word), "{arguments:?}: {log}");
 }
@@ -62,18 +59,9 @@ fn directories_in_each_other_are_refused_and_nothing_is_made() {
     assert_refused(arguments!["mirror", source, source], "separate");
     assert_refused(arguments!["mirror", source, source.join("a/b")], "separate");
     assert_refused(arguments!["mirror", source, base], "separate");
-    assert_refused(
-        arguments!["mirror", source, base.join("link/a")],
-        "separate",
-    );
-    assert_refused(
-        arguments!["mirror", base.join("link"), source.join(".")],
-        "separate",
-    );
-    assert_refused(
-        arguments!["mirror", source, base.join("absent/../source/a")],
-        "separate",
-    );
+    assert_refused(arguments!["mirror", source, base.join("link/a")], "separate");
+    assert_refused(arguments!["mirror", base.join("link"), source.join(".")], "separate");
+    assert_refused(arguments!["mirror", source, base.join("absent/../source/a")], "separate");
 
     assert_eq!(source.read_dir().unwrap().count(), 0);
     assert!(!base.join("absent").exists());
@@ -87,26 +75,11 @@ fn addresses_in_use_or_without_sense_are_refused() {
     let used = format!("tcp://{}", listener.local_addr().unwrap());
     let source = &pair.source;
 
-    assert_refused(
-        arguments!["source", source, "--control", used, "--data", free],
-        &used,
-    );
-    assert_refused(
-        arguments!["source", source, "--control", free, "--data", used],
-        &used,
-    );
-    assert_refused(
-        arguments!["source", source, "--control", "nonsense"],
-        "nonsense",
-    );
-    assert_refused(
-        arguments!["sink", pair.target, "--control", "nonsense"],
-        "nonsense",
-    );
-    assert_refused(
-        arguments!["sink", pair.target, "--data", "tcp://x"],
-        "tcp://x",
-    );
+    assert_refused(arguments!["source", source, "--control", used, "--data", free], &used);
+    assert_refused(arguments!["source", source, "--control", free, "--data", used], &used);
+    assert_refused(arguments!["source", source, "--control", "nonsense"], "nonsense");
+    assert_refused(arguments!["sink", pair.target, "--control", "nonsense"], "nonsense");
+    assert_refused(arguments!["sink", pair.target, "--data", "tcp://x"], "tcp://x");
 }
 
 #[test]

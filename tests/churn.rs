@@ -25,10 +25,7 @@ pub(crate) struct Churn {
 
 impl Churn {
     pub(crate) fn start(root: &Path, seed: u64) -> Self {
-        let (stop, changes) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
+        let (stop, changes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (root, is_stopped, made) = (root.to_owned(), Arc::clone(&stop), Arc::clone(&changes));
         let thread = thread::Builder::new()
             .spawn(move || {
@@ -40,22 +37,14 @@ impl Churn {
                 }
             })
             .unwrap();
-        Self {
-            stop,
-            changes,
-            thread,
-        }
+        Self { stop, changes, thread }
     }
 
     /// Waits until `count` more changes have been made.
     pub(crate) fn wait_changes(&self, count: u64) {
         let made = || self.changes.load(Ordering::Relaxed);
         let goal = made() + count;
-        wait::for_value(
-            SOON,
-            || (made() >= goal).then_some(()),
-            || "more changes".to_owned(),
-        );
+        wait::for_value(SOON, || (made() >= goal).then_some(()), || "more changes".to_owned());
     }
 
     /// Ends it; returns how many changes were made.
@@ -87,20 +76,11 @@ fn change(root: &Path, random: &mut Random) {
         9 => fs::remove_dir_all(&path),
         10 => path.symlink_metadata().map(|metadata| {
             if !metadata.is_symlink() {
-                tree::set_mode(
-                    &path,
-                    if metadata.mode() & 0o44 == 0 {
-                        0o755
-                    } else {
-                        0o700
-                    },
-                );
+                tree::set_mode(&path, if metadata.mode() & 0o44 == 0 { 0o755 } else { 0o700 });
             }
         }),
         11 => symlink("n1", &path),
-        _ => path
-            .symlink_metadata()
-            .map(|_| tree::set_modified(&path, 1_000_000_000, 7)),
+        _ => path.symlink_metadata().map(|_| tree::set_modified(&path, 1_000_000_000, 7)),
     };
     if let Err(error) = result {
         assert_ne!(error.kind(), io::ErrorKind::StorageFull);

@@ -103,8 +103,5 @@ fn a_second_signal_ends_at_once() {
     sink.signal(Signal::CONT);
 
     let (status, log) = sink.wait_exit(Duration::from_secs(5));
-    assert!(
-        [Some(128 + 2), Some(128 + 15)].contains(&status.code()),
-        "{status} {log}"
-    );
+    assert!([Some(128 + 2), Some(128 + 15)].contains(&status.code()), "{status} {log}");
 }

@@ -29,17 +29,11 @@ const CHANGES: [Change; 25] = [
         tree::write(root, "new", "LONGER THAN BEFORE");
     }),
     ("append", |root| {
-        let mut file = OpenOptions::new()
-            .append(true)
-            .open(root.join("new"))
-            .unwrap();
+        let mut file = OpenOptions::new().append(true).open(root.join("new")).unwrap();
         file.write_all(b" and more").unwrap();
     }),
     ("truncate", |root| {
-        let file = OpenOptions::new()
-            .write(true)
-            .open(root.join("new"))
-            .unwrap();
+        let file = OpenOptions::new().write(true).open(root.join("new")).unwrap();
         file.set_len(3).unwrap();
     }),
     ("empty file", |root| tree::write(root, "empty", "")),
@@ -78,10 +72,7 @@ const CHANGES: [Change; 25] = [
         shell(root, "mkdir -p a/b/c && echo x >a/b/c/d");
     }),
     ("directories into directories", |root| {
-        shell(
-            root,
-            "for i in 1 2 3 4 5 6 7 8 9; do mkdir -p m/$i/x/y; echo $i >m/$i/x/y/z; done",
-        );
+        shell(root, "for i in 1 2 3 4 5 6 7 8 9; do mkdir -p m/$i/x/y; echo $i >m/$i/x/y/z; done");
     }),
     ("rename of a directory", |root| {
         fs::rename(root.join("m"), root.join("moved")).unwrap();
@@ -98,19 +89,13 @@ const CHANGES: [Change; 25] = [
         fs::rename(root.join("inside"), root.parent().unwrap().join("gone")).unwrap();
     }),
     ("tar x", |root| {
-        shell(
-            root,
-            "tar c d3 d4 | (mkdir unpacked && cd unpacked && tar x)",
-        );
+        shell(root, "tar c d3 d4 | (mkdir unpacked && cd unpacked && tar x)");
     }),
     ("git checkout", |root| {
         let setup = "git init -q r && cd r && git config user.email a@b && git config user.name a";
         let commits = "cp -r ../d5 . && git add . && git commit -qm 1 && git checkout -qb two \
                        && git rm -qr d5/e5 && echo 2 >new && git add . && git commit -qm 2";
-        shell(
-            root,
-            &format!("{setup} && {commits} && git checkout -q - && git checkout -q two"),
-        );
+        shell(root, &format!("{setup} && {commits} && git checkout -q - && git checkout -q two"));
     }),
     ("rm -r", |root| shell(root, "rm -r unpacked moved a d0")),
 ];
@@ -155,11 +140,7 @@ fn a_small_file_is_at_the_sink_soon_after_it_is_closed() {
             fs::write(pair.source.join(&name), "a small file").unwrap();
             let closed = Instant::now();
             while !pair.target.join(&name).exists() {
-                assert!(
-                    closed.elapsed() < SOON,
-                    "{name} never came:\n{}",
-                    sink.log()
-                );
+                assert!(closed.elapsed() < SOON, "{name} never came:\n{}", sink.log());
                 thread::sleep(Duration::from_micros(200));
             }
             closed.elapsed()
@@ -167,15 +148,9 @@ fn a_small_file_is_at_the_sink_soon_after_it_is_closed() {
         .collect();
 
     latencies.sort();
-    let (median, p90) = (
-        latencies[LATENCY_SAMPLES / 2],
-        latencies[LATENCY_SAMPLES * 9 / 10],
-    );
+    let (median, p90) = (latencies[LATENCY_SAMPLES / 2], latencies[LATENCY_SAMPLES * 9 / 10]);
     println!("close() to visible at the sink: median {median:?}, p90 {p90:?}");
-    assert!(
-        median < LATENCY_MEDIAN_MAX,
-        "median {median:?}, p90 {p90:?}"
-    );
+    assert!(median < LATENCY_MEDIAN_MAX, "median {median:?}, p90 {p90:?}");
     sink.terminate();
     source.terminate();
 }
@@ -203,9 +178,5 @@ fn shell(directory: &Path, script: &str) {
 }
 
 fn is_installed(tool: &str) -> bool {
-    Command::new(tool)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status()
-        .is_ok()
+    Command::new(tool).arg("--version").stdout(Stdio::null()).status().is_ok()
 }

@@ -125,9 +125,7 @@ fn what_cannot_be_replicated_is_named_counted_and_does_not_stop_the_rest() {
 
 /// Files whose content was written, from the summary in the log.
 fn files_sent(log: &str) -> u64 {
-    let (_, summary) = log
-        .rsplit_once("done: ")
-        .unwrap_or_else(|| panic!("no summary in\n{log}"));
+    let (_, summary) = log.rsplit_once("done: ").unwrap_or_else(|| panic!("no summary in\n{log}"));
     let (count, _) = summary.split_once(" files").unwrap();
     count.replace(',', "").parse().unwrap()
 }

@@ -34,10 +34,7 @@ pub(crate) fn command(arguments: &[&OsStr]) -> Command {
 /// Another copy of the program with these arguments.
 pub(crate) fn command_of(program: &Path, arguments: &[&OsStr]) -> Command {
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null());
+    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
     command
 }
 
@@ -55,29 +52,18 @@ impl Osync {
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
         let reader = thread::Builder::new()
             .spawn(move || {
                 for line in stderr.split(b'\n').map_while(Result::ok) {
-                    lines
-                        .lock()
-                        .unwrap()
-                        .push(String::from_utf8_lossy(&line).into_owned());
+                    lines.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
                 }
             })
             .unwrap();
-        Self {
-            child,
-            log,
-            reader: Some(reader),
-        }
+        Self { child, log, reader: Some(reader) }
     }
 
     /// Runs osync until it ends by itself.
@@ -173,44 +159,22 @@ impl Addresses {
     }
 
     pub(crate) fn start_sink(&self, directory: &Path) -> Osync {
-        Osync::start(arguments![
-            "sink",
-            directory,
-            "--control",
-            self.control,
-            "--data",
-            self.data
-        ])
+        Osync::start(arguments!["sink", directory, "--control", self.control, "--data", self.data])
     }
 
     pub(crate) fn start_sink_once(&self, directory: &Path) -> Osync {
         let (control, data) = (&self.control, &self.data);
-        Osync::start(arguments![
-            "sink",
-            directory,
-            "--once",
-            "--control",
-            control,
-            "--data",
-            data
-        ])
+        Osync::start(arguments!["sink", directory, "--once", "--control", control, "--data", data])
     }
 }
 
 /// A source on ports of its own choice, and where they are.
 pub(crate) fn start_source(directory: &Path) -> (Osync, Addresses) {
     let any = "tcp://127.0.0.1:*".to_owned();
-    let source = Addresses {
-        control: any.clone(),
-        data: any,
-    }
-    .start_source(directory);
+    let source = Addresses { control: any.clone(), data: any }.start_source(directory);
     let line = source.wait_line("serving ");
     let (_, details) = line.rsplit_once(" on ").unwrap();
     let (control, data) = details.split_once(" and ").unwrap();
-    let addresses = Addresses {
-        control: control.to_owned(),
-        data: data.to_owned(),
-    };
+    let addresses = Addresses { control: control.to_owned(), data: data.to_owned() };
     (source, addresses)
 }

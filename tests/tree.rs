@@ -33,11 +33,7 @@ impl Pair {
         let root = directory.path().canonicalize().unwrap();
         let (source, target) = (root.join("source"), root.join("target"));
         fs::create_dir(&source).unwrap();
-        Self {
-            source,
-            target,
-            _directory: directory,
-        }
+        Self { source, target, _directory: directory }
     }
 
     pub(crate) fn assert_equal(&self) {
@@ -48,9 +44,7 @@ impl Pair {
     /// Waits until both are equal; to be called when the source holds still.
     pub(crate) fn assert_equal_within(&self, limit: Duration, what: &str) {
         let equal = || self.differences().is_empty().then_some(());
-        wait::for_value(limit, equal, || {
-            format!("{what}:\n{}", shown(&self.differences()))
-        });
+        wait::for_value(limit, equal, || format!("{what}:\n{}", shown(&self.differences())));
     }
 
     fn differences(&self) -> Vec<String> {
@@ -98,12 +92,7 @@ pub(crate) fn snapshot(root: &Path) -> io::Result<BTreeMap<Vec<u8>, Node>> {
         if !is_root() {
             mode &= !0o6000;
         }
-        let relative = path
-            .strip_prefix(root)
-            .unwrap()
-            .as_os_str()
-            .as_bytes()
-            .to_vec();
+        let relative = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
         let node = Node {
             file_type: metadata.mode() & 0o170_000,
             mode,
@@ -123,10 +112,7 @@ fn differences(source: &BTreeMap<Vec<u8>, Node>, target: &BTreeMap<Vec<u8>, Node
     for (path, node) in source {
         let there = target.get(path);
         if there != Some(node) {
-            differences.push(format!(
-                "{}: {node:?} at the source, {there:?}",
-                path.escape_ascii()
-            ));
+            differences.push(format!("{}: {node:?} at the source, {there:?}", path.escape_ascii()));
         }
     }
     for path in target.keys().filter(|path| !source.contains_key(*path)) {
@@ -136,11 +122,7 @@ fn differences(source: &BTreeMap<Vec<u8>, Node>, target: &BTreeMap<Vec<u8>, Node
 }
 
 fn shown(differences: &[String]) -> String {
-    let first = differences
-        .iter()
-        .take(DIFFERENCES_SHOWN_MAX)
-        .cloned()
-        .collect::<Vec<_>>();
+    let first = differences.iter().take(DIFFERENCES_SHOWN_MAX).cloned().collect::<Vec<_>>();
     format!("{} differences\n{}", differences.len(), first.join("\n"))
 }
 
@@ -161,26 +143,13 @@ pub(crate) fn set_mode(path: impl AsRef<Path>, mode: u32) {
 
 /// Sets the time of the last change, of a link itself and not of what it points to.
 pub(crate) fn set_modified(path: impl AsRef<Path>, seconds: i64, nanoseconds: i64) {
-    let time = Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let times = Timestamps { last_access: time, last_modification: time };
     utimensat(CWD, path.as_ref(), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
 pub(crate) fn make_fifo(path: impl AsRef<Path>) {
-    mknodat(
-        CWD,
-        path.as_ref(),
-        FileType::Fifo,
-        Mode::from_raw_mode(0o640),
-        0,
-    )
-    .unwrap();
+    mknodat(CWD, path.as_ref(), FileType::Fifo, Mode::from_raw_mode(0o640), 0).unwrap();
 }
 
 /// `directories` directories of `files` small files each.
@@ -218,11 +187,7 @@ pub(crate) fn fill_nasty(root: &Path) {
     fs::create_dir_all(root.join("empty/also empty")).unwrap();
     // Larger than any chunk, and not a multiple of one.
     let noise = |index: u32| (index.wrapping_mul(2_654_435_761) >> 24).to_le_bytes()[0];
-    write(
-        root,
-        "large",
-        (0..5_000_003).map(noise).collect::<Vec<u8>>(),
-    );
+    write(root, "large", (0..5_000_003).map(noise).collect::<Vec<u8>>());
 
     fs::create_dir(root.join("links")).unwrap();
     let targets: [&[u8]; 7] = [
@@ -257,12 +222,7 @@ pub(crate) fn fill_nasty(root: &Path) {
         std::os::unix::fs::lchown(root.join("owned"), Some(12_345), Some(54_321)).unwrap();
         std::os::unix::fs::lchown(root.join("links/0"), Some(777), Some(888)).unwrap();
     }
-    let times = [
-        (1_234_567_890, 123_456_789),
-        (-2, 999_999_999),
-        (0, 0),
-        (4_102_444_800, 1),
-    ];
+    let times = [(1_234_567_890, 123_456_789), (-2, 999_999_999), (0, 0), (4_102_444_800, 1)];
     for (index, (seconds, nanoseconds)) in times.into_iter().enumerate() {
         write(root, format!("times/{index}"), "x");
         set_modified(root.join(format!("times/{index}")), seconds, nanoseconds);

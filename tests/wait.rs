@@ -17,11 +17,7 @@ pub(crate) fn for_value<T>(
         if let Some(value) = condition() {
             return value;
         }
-        assert!(
-            Instant::now() < deadline,
-            "not within {limit:?}: {}",
-            complain()
-        );
+        assert!(Instant::now() < deadline, "not within {limit:?}: {}", complain());
         thread::sleep(POLL);
     }
 }

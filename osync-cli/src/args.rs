@@ -101,10 +101,7 @@ pub(crate) fn parse() -> Result<Command, String> {
         Ok(arguments) => return Ok(arguments.command),
         Err(error) => error,
     };
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    ) {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         error.print().map_err(|error| error.to_string())?;
         process::exit(0);
     }
@@ -114,9 +111,6 @@ pub(crate) fn parse() -> Result<Command, String> {
     // clap's first paragraph says what is wrong; usage and hints follow after an empty line.
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
-    let words: Vec<_> = first
-        .trim_start_matches("error:")
-        .split_whitespace()
-        .collect();
+    let words: Vec<_> = first.trim_start_matches("error:").split_whitespace().collect();
     Err(format!("{}; see 'osync help'", words.join(" ")))
 }

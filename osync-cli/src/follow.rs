@@ -83,9 +83,7 @@ pub(crate) fn follow(
     endpoint.join()?;
     let missing = if once && !ASKED_TO_END.load(Ordering::Relaxed) {
         let in_sync = answer.into_inner().transpose()?.flatten();
-        in_sync
-            .ok_or("ended before the target was in sync: run it again")?
-            .problems
+        in_sync.ok_or("ended before the target was in sync: run it again")?.problems
     } else {
         0
     };
@@ -115,11 +113,7 @@ impl Endpoint {
     fn queues(&self) -> Vec<QueueReport> {
         match self {
             Self::Mirror(mirror) => vec![mirror.queue_report()],
-            Self::Source(source) => source
-                .reports()
-                .into_iter()
-                .map(|(_, queue)| queue)
-                .collect(),
+            Self::Source(source) => source.reports().into_iter().map(|(_, queue)| queue).collect(),
             Self::Sink(sink) => vec![sink.queue_report()],
         }
     }

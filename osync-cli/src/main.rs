@@ -47,11 +47,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<u64, Box<dyn Error>> {
     follow::handle_signals()?;
     match command {
-        Command::Mirror {
-            source,
-            target,
-            once,
-        } => {
+        Command::Mirror { source, target, once } => {
             let source = directories::existing(&source)?;
             let target = directories::made(&directories::apart(&source, &target)?)?;
             let renderer = Arc::new(Renderer::install());
@@ -80,20 +76,12 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             log::info!("serving {} on {}", source.display(), endpoint.details());
             follow(Endpoint::Source(endpoint), false, &renderer)
         }
-        Command::Sink {
-            target,
-            channels,
-            name,
-            once,
-        } => {
+        Command::Sink { target, channels, name, once } => {
             let target = directories::made(&target)?;
             let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
             let details = ConnectionDetails::from(channels);
             let renderer = Arc::new(Renderer::install());
-            log::info!(
-                "keeping {} equal to the source at {details}, as {name}",
-                target.display()
-            );
+            log::info!("keeping {} equal to the source at {details}, as {name}", target.display());
             let endpoint = SinkEndpoint::start(
                 Arc::new(DirectorySink::open(&target)?),
                 &ZmqTransport::new(),

@@ -48,27 +48,13 @@ impl Renderer {
         env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
             .format(|line, record| {
                 let (time, level) = (line.timestamp(), record.level());
-                writeln!(
-                    line,
-                    "{time} {level:<5} {}",
-                    printable(&record.args().to_string())
-                )
+                writeln!(line, "{time} {level:<5} {}", printable(&record.args().to_string()))
             })
             .target(env_logger::Target::Pipe(Box::new(Above(bar.clone()))))
             .init();
         let now = Instant::now();
-        let rate = Rate {
-            since: now,
-            bytes: 0,
-            bytes_per_second: 0.0,
-            logged: now,
-        };
-        Self {
-            bar,
-            start: now,
-            rate: Mutex::new(rate),
-            problems: Mutex::default(),
-        }
+        let rate = Rate { since: now, bytes: 0, bytes_per_second: 0.0, logged: now };
+        Self { bar, start: now, rate: Mutex::new(rate), problems: Mutex::default() }
     }
 
     /// Draws the progress line anew, or logs it now and then while there is something to do.
@@ -88,8 +74,7 @@ impl Renderer {
         }
         let is_idle = queues.iter().all(|queue| queue.is_idle);
         if !self.bar.is_hidden() {
-            self.bar
-                .set_message(progress(done, queues, rate.bytes_per_second));
+            self.bar.set_message(progress(done, queues, rate.bytes_per_second));
             self.bar.tick();
         } else if !is_idle && rate.logged.elapsed() >= LOG_INTERVAL {
             rate.logged = Instant::now();
@@ -138,10 +123,7 @@ impl Monitor for Renderer {
             }
             Event::Problem(problem) => {
                 let (path, cause, wait) = (&problem.path, &problem.cause, problem.retry_in);
-                log::warn!(
-                    "problem: {path}: {cause}; next try in {:.0} s",
-                    wait.as_secs_f64()
-                );
+                log::warn!("problem: {path}: {cause}; next try in {:.0} s", wait.as_secs_f64());
                 let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
                 if problems.len() < PROBLEMS_NAMED_MAX {
                     problems.insert(path.clone(), cause.clone());
@@ -168,11 +150,7 @@ pub(crate) fn printable(text: &str) -> String {
 /// Files and bytes done, rate, queue by lane, lag.
 fn progress(done: &TransferReport, queues: &[QueueReport], bytes_per_second: f64) -> String {
     let sum = |count: fn(&QueueReport) -> u64| HumanCount(queues.iter().map(count).sum());
-    let lag = queues
-        .iter()
-        .map(|queue| queue.lag)
-        .max()
-        .unwrap_or_default();
+    let lag = queues.iter().map(|queue| queue.lag).max().unwrap_or_default();
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

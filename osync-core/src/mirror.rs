@@ -38,10 +38,7 @@ impl Mirror {
         monitor: Arc<dyn Monitor>,
     ) -> Result<Self, Error> {
         let transport = InProcessTransport::new();
-        let details = ConnectionDetails {
-            control: "control".to_owned(),
-            data: "data".to_owned(),
-        };
+        let details = ConnectionDetails { control: "control".to_owned(), data: "data".to_owned() };
         // Both ends see a session begin and end; the host wants to hear of it once.
         let problems_only = Arc::clone(&monitor);
         let source_monitor = move |event: &Event| {
@@ -72,12 +69,7 @@ impl Mirror {
     /// What is still to be done.
     #[must_use]
     pub fn queue_report(&self) -> QueueReport {
-        self.source
-            .reports()
-            .into_iter()
-            .map(|(_, report)| report)
-            .next()
-            .unwrap_or_default()
+        self.source.reports().into_iter().map(|(_, report)| report).next().unwrap_or_default()
     }
 
     /// What has been applied since the start.

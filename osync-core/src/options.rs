@@ -72,10 +72,7 @@ pub struct SinkOptions {
 
 impl Default for SinkOptions {
     fn default() -> Self {
-        Self {
-            name: SinkId::new("sink").expect("four letters"),
-            writers: 2,
-        }
+        Self { name: SinkId::new("sink").expect("four letters"), writers: 2 }
     }
 }
 

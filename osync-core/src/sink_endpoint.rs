@@ -91,13 +91,7 @@ impl SinkEndpoint {
             // The owner may have gone; then nobody wants to know.
             ended_sender.send(result).unwrap_or_default();
         })?;
-        Ok(Self {
-            commands,
-            ended,
-            worker: Some(worker),
-            counters,
-            sink: SinkHandle(sink),
-        })
+        Ok(Self { commands, ended, worker: Some(worker), counters, sink: SinkHandle(sink) })
     }
 
     /// Waits until the sink holds everything that had happened at the source when this was called, for
@@ -107,15 +101,11 @@ impl SinkEndpoint {
     /// [`Error::HasEnded`] if the endpoint has ended or ends meanwhile.
     pub fn wait_in_sync(&self, timeout: Option<Duration>) -> Result<Option<InSync>, Error> {
         let (sender, receiver) = bounded(1);
-        self.commands
-            .send(Command::AskSync(sender))
-            .map_err(|_| Error::HasEnded)?;
+        self.commands.send(Command::AskSync(sender)).map_err(|_| Error::HasEnded)?;
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         loop {
             let wait = deadline.map_or(ANSWER_CHECK, |deadline| {
-                deadline
-                    .saturating_duration_since(Instant::now())
-                    .min(ANSWER_CHECK)
+                deadline.saturating_duration_since(Instant::now()).min(ANSWER_CHECK)
             });
             match receiver.recv_timeout(wait) {
                 Ok(problems) => {
@@ -142,11 +132,7 @@ impl SinkEndpoint {
             Ok(()) => receiver.recv_timeout(REPORT_WAIT).unwrap_or_default(),
             Err(_) => (0, false),
         };
-        QueueReport {
-            in_flight,
-            is_idle: is_connected && in_flight == 0,
-            ..QueueReport::default()
-        }
+        QueueReport { in_flight, is_idle: is_connected && in_flight == 0, ..QueueReport::default() }
     }
 
     /// What has been applied since the start.

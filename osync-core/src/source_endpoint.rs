@@ -8,11 +8,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::error::Error;
 use crate::model::connection::ConnectionDetails;
-use crate::model::report::{QueueReport, TransferReport};
+use crate::model::report::TransferReport;
 use crate::model::session_id::SessionId;
-use crate::model::sink_id::SinkId;
 use crate::options::SourceOptions;
 use crate::ports::change_feed::{ChangeFeed, Reporter};
+use crate::ports::counters::Counters;
 use crate::ports::monitor::Monitor;
 use crate::ports::source::Source;
 use crate::ports::transport::Transport;
@@ -32,6 +32,7 @@ const ANSWER_CHECK: Duration = Duration::from_millis(50);
 pub struct SourceEndpoint {
     details: ConnectionDetails,
     commands: Sender<Command>,
+    counters: Arc<Counters>,
     ended: Receiver<Result<(), Ended>>,
     worker: Option<Worker>,
 }
@@ -44,6 +45,7 @@ impl SourceEndpoint {
     /// # Errors
     /// [`Error::Transport`] if an address cannot be used, [`Error::Feed`] if changes cannot be followed,
     /// [`Error::System`] if there are no threads to be had.
+    #[expect(clippy::needless_pass_by_value, reason = "the source is handed over")]
     pub fn start(
         source: Arc<dyn Source>,
         mut feed: Box<dyn ChangeFeed>,
@@ -62,8 +64,14 @@ impl SourceEndpoint {
         let details = link.details();
         feed.start(Reporter::new(changes_sender))?;
         let fidelity = source.fidelity();
-        let machine =
-            SourceControlService::new(options, fidelity, move || random.session(), Instant::now());
+        let counters = Arc::new(Counters::default());
+        let machine = SourceControlService::new(
+            options,
+            fidelity,
+            move || random.session(),
+            Arc::clone(&counters),
+            Instant::now(),
+        );
         let source_loop = SourceLoop {
             machine,
             link,
@@ -81,12 +89,7 @@ impl SourceEndpoint {
             // The owner may have gone; then nobody wants to know.
             ended_sender.send(result).unwrap_or_default();
         })?;
-        Ok(Self {
-            details,
-            commands,
-            ended,
-            worker: Some(worker),
-        })
+        Ok(Self { details, commands, counters, ended, worker: Some(worker) })
     }
 
     /// The addresses in use, wildcards resolved.
@@ -97,24 +100,7 @@ impl SourceEndpoint {
 
     /// Where the queue of each connected sink stands. Empty once the endpoint has ended.
     #[must_use]
-    pub fn reports(&self) -> Vec<(SinkId, QueueReport)> {
-        self.all_reports()
-            .into_iter()
-            .map(|(sink, queue, _)| (sink, queue))
-            .collect()
-    }
-
-    /// What all connected sinks have confirmed, added up.
-    #[must_use]
-    pub fn transfer_report(&self) -> TransferReport {
-        let mut total = TransferReport::default();
-        for (_, _, report) in self.all_reports() {
-            total.add(&report);
-        }
-        total
-    }
-
-    fn all_reports(&self) -> Reports {
+    pub fn reports(&self) -> Reports {
         let (sender, receiver) = bounded(1);
         if self.commands.send(Command::Report(sender)).is_err() {
             return Vec::new();
@@ -128,6 +114,12 @@ impl SourceEndpoint {
             }
         }
         Vec::new()
+    }
+
+    /// What all sinks have confirmed since the start, added up.
+    #[must_use]
+    pub fn transfer_report(&self) -> TransferReport {
+        self.counters.report()
     }
 
     /// Begins to end every session by agreement; returns at once.

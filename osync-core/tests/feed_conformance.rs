@@ -50,9 +50,8 @@ macro_rules! conforms {
 
             #[test]
             fn churn_converges() {
-                let losses: usize = (0..6)
-                    .map(|seed| suite::churn_converges(&$fixture, seed, 2_000))
-                    .sum();
+                let losses: usize =
+                    (0..6).map(|seed| suite::churn_converges(&$fixture, seed, 2_000)).sum();
 
                 // A loss would mend whatever a hint had missed, and so hide it.
                 assert_eq!(losses, 0);

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use osync_core::adapters::feed::inotify::InotifyFeed;
 use osync_core::model::change::{Change, Touch};
@@ -143,7 +144,7 @@ fn what_is_too_deep_to_name_is_reported_as_unwatched() {
 #[test]
 fn changes_are_reported_while_the_tree_is_still_walked() {
     let root = tempfile::tempdir().unwrap();
-    for index in 0..5_000 {
+    for index in 0..2_000 {
         fs::create_dir(root.path().join(index.to_string())).unwrap();
     }
     let is_ready = AtomicBool::new(false);
@@ -152,6 +153,8 @@ fn changes_are_reported_while_the_tree_is_still_walked() {
         scope.spawn(|| {
             while !is_ready.load(Ordering::SeqCst) {
                 fs::write(root.path().join("live"), "").unwrap();
+                // The crate notify watches nothing new while events come faster than it reads them.
+                std::thread::sleep(Duration::from_micros(100));
             }
         });
         let mut listener = Listener::start(root.path());
@@ -165,12 +168,14 @@ fn changes_are_reported_while_the_tree_is_still_walked() {
 #[test]
 fn an_engine_that_stands_still_makes_a_loss_and_no_deaf_directory() {
     let root = tempfile::tempdir().unwrap();
-    let mut listener = Listener::start_with(InotifyFeed::new(root.path()).unwrap(), 1);
+    let mut listener = Listener::start_with(InotifyFeed::new(root.path()).unwrap(), 1_024);
     listener.until_ready();
 
     // Far more than the feed and the kernel hold, with nobody listening.
-    for index in 0..50_000 {
-        File::create(root.path().join(format!("{}", index % 100))).unwrap();
+    for index in 0..40_000 {
+        let name = root.path().join((index % 100).to_string());
+        fs::write(&name, "").unwrap();
+        fs::remove_file(&name).unwrap();
     }
     fs::create_dir_all(root.path().join("made/meanwhile")).unwrap();
     listener.until(is_all_lost);

@@ -105,10 +105,7 @@ fn no_instance_left() {
     let root = tempfile::tempdir().unwrap();
     let (sender, _changes) = bounded(1);
 
-    let error = InotifyFeed::new(root.path())
-        .unwrap()
-        .start(Reporter::new(sender))
-        .unwrap_err();
+    let error = InotifyFeed::new(root.path()).unwrap().start(Reporter::new(sender)).unwrap_err();
 
     let FeedError::Watch { source, .. } = error else {
         panic!("{error}");
@@ -121,10 +118,7 @@ fn no_instance_left() {
 fn run_in_namespace(test: &str) {
     let mut unshare = Command::new("unshare");
     unshare.arg("--map-root-user");
-    let is_possible = unshare
-        .arg("true")
-        .status()
-        .is_ok_and(|status| status.success());
+    let is_possible = unshare.arg("true").status().is_ok_and(|status| status.success());
     if !is_possible {
         eprintln!("skipped: cannot make a user namespace here");
         return;

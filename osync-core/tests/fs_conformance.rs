@@ -41,10 +41,7 @@ struct SourceDirectory {
 impl SourceDirectory {
     fn new(open: fn(&Path) -> Result<DirectorySource, SourceError>) -> Self {
         let directory = TempDir::new().unwrap();
-        Self {
-            source: open(directory.path()).unwrap(),
-            directory,
-        }
+        Self { source: open(directory.path()).unwrap(), directory }
     }
 
     fn at(&self, path: &[u8]) -> (OwnedFd, Vec<u8>) {
@@ -96,14 +93,8 @@ impl SourceFixture for SourceDirectory {
 
     fn set_modified(&self, path: &[u8], modified: Timestamp) {
         let (directory, name) = self.at(path);
-        let time = Timespec {
-            tv_sec: modified.seconds,
-            tv_nsec: modified.nanoseconds.into(),
-        };
-        let times = Timestamps {
-            last_access: time,
-            last_modification: time,
-        };
+        let time = Timespec { tv_sec: modified.seconds, tv_nsec: modified.nanoseconds.into() };
+        let times = Timestamps { last_access: time, last_modification: time };
         rustix::fs::utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
     }
 }
@@ -118,10 +109,7 @@ impl SinkDirectory {
         let directory = TempDir::new().unwrap();
         let root = directory.path().join("target");
         fs::create_dir(&root).unwrap();
-        Self {
-            sink: open(&root).unwrap(),
-            directory,
-        }
+        Self { sink: open(&root).unwrap(), directory }
     }
 
     fn at(&self, path: &RelPath) -> PathBuf {

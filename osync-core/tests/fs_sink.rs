@@ -33,12 +33,7 @@ fn target() -> Target {
     let root = directory.path().join("root");
     let outside = directory.path().join("outside");
     fs::create_dir(&outside).unwrap();
-    Target {
-        sink: DirectorySink::open(&root).unwrap(),
-        root,
-        outside,
-        _directory: directory,
-    }
+    Target { sink: DirectorySink::open(&root).unwrap(), root, outside, _directory: directory }
 }
 
 fn rel(path: &str) -> RelPath {
@@ -48,10 +43,7 @@ fn rel(path: &str) -> RelPath {
 fn metadata(kind: Kind, mode: u32) -> Metadata {
     Metadata {
         kind,
-        modified: Timestamp {
-            seconds: 1_234_567_890,
-            nanoseconds: 123_456_789,
-        },
+        modified: Timestamp { seconds: 1_234_567_890, nanoseconds: 123_456_789 },
         mode,
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
@@ -69,9 +61,8 @@ fn write(sink: &DirectorySink, path: &str, content: &[u8]) -> Result<(), SinkErr
 
 fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -86,12 +77,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 #[test]
 fn a_link_swapped_in_for_a_known_directory_leads_nowhere() {
-    let Target {
-        _directory,
-        sink,
-        root,
-        outside,
-    } = target();
+    let Target { _directory, sink, root, outside } = target();
     write(&sink, "d/e/a", b"x").unwrap();
     fs::rename(root.join("d"), root.join("moved")).unwrap();
     symlink(&outside, root.join("d")).unwrap();
@@ -103,20 +89,12 @@ fn a_link_swapped_in_for_a_known_directory_leads_nowhere() {
 
     assert_eq!(names(&outside), ["e"]);
     assert_eq!(names(&outside.join("e")), [""; 0]);
-    assert!(
-        !root.join("moved/e/c").exists(),
-        "a listing ends all trust below"
-    );
+    assert!(!root.join("moved/e/c").exists(), "a listing ends all trust below");
 }
 
 #[test]
 fn a_directory_moved_by_others_is_noticed_within_moments() {
-    let Target {
-        _directory,
-        sink,
-        root,
-        ..
-    } = target();
+    let Target { _directory, sink, root, .. } = target();
     write(&sink, "d/a", b"x").unwrap();
     fs::rename(root.join("d"), root.join("moved")).unwrap();
 
@@ -128,12 +106,7 @@ fn a_directory_moved_by_others_is_noticed_within_moments() {
 
 #[test]
 fn swapping_links_in_all_the_time_never_changes_anything_outside() {
-    let Target {
-        _directory,
-        sink,
-        root,
-        outside,
-    } = target();
+    let Target { _directory, sink, root, outside } = target();
     fs::create_dir(outside.join("e")).unwrap();
     fs::write(outside.join("e/f"), "precious").unwrap();
     let before = [&outside, &outside.join("e"), &outside.join("e/f")]
@@ -173,12 +146,7 @@ fn swapping_links_in_all_the_time_never_changes_anything_outside() {
 
 #[test]
 fn a_lost_root_is_said_to_be_lost() {
-    let Target {
-        _directory,
-        sink,
-        root,
-        ..
-    } = target();
+    let Target { _directory, sink, root, .. } = target();
     write(&sink, "d/a", b"x").unwrap();
     let elsewhere = root.with_file_name("elsewhere");
     fs::rename(&root, &elsewhere).unwrap();
@@ -189,13 +157,8 @@ fn a_lost_root_is_said_to_be_lost() {
     assert!(is_lost(&sink.list(&rel("none"), None, None).unwrap_err()));
     assert!(is_lost(&sink.rename(&rel("d"), &rel("e")).unwrap_err()));
     fs::create_dir(&root).unwrap();
-    assert!(
-        is_lost(&sink.remove(&rel("d")).unwrap_err()),
-        "another is no substitute"
-    );
-    wait_until("writing stops", || {
-        write(&sink, "d/b", b"x").is_err_and(|error| is_lost(&error))
-    });
+    assert!(is_lost(&sink.remove(&rel("d")).unwrap_err()), "another is no substitute");
+    wait_until("writing stops", || write(&sink, "d/b", b"x").is_err_and(|error| is_lost(&error)));
     assert_eq!(names(&root), [""; 0]);
 
     fs::remove_dir(&root).unwrap();
@@ -229,12 +192,7 @@ fn what_a_killed_process_left_is_deleted() {
 
 #[test]
 fn using_the_private_directory_leaves_the_time_of_the_root_alone() {
-    let Target {
-        _directory,
-        sink,
-        root,
-        ..
-    } = target();
+    let Target { _directory, sink, root, .. } = target();
     let wanted = metadata(Kind::Directory, 0o750);
     write(&sink, "d/f", b"old").unwrap();
     sink.set_metadata(&RelPath::root(), &wanted).unwrap();
@@ -243,13 +201,7 @@ fn using_the_private_directory_leaves_the_time_of_the_root_alone() {
     write(&sink, "d/f", b"new").unwrap();
     assert!(root.join(".osync").exists(), "a replacement needs it");
     assert!(is_as_wanted());
-    assert_eq!(
-        sink.list(&RelPath::root(), None, None)
-            .unwrap()
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(sink.list(&RelPath::root(), None, None).unwrap().unwrap().len(), 1);
     wait_until("it goes when it is idle", || !root.join(".osync").exists());
     assert!(is_as_wanted());
 
@@ -265,12 +217,7 @@ fn using_the_private_directory_leaves_the_time_of_the_root_alone() {
 
 #[test]
 fn the_private_directory_is_no_part_of_the_tree() {
-    let Target {
-        _directory,
-        sink,
-        root,
-        ..
-    } = target();
+    let Target { _directory, sink, root, .. } = target();
     fs::create_dir_all(root.join(".osync/x")).unwrap();
 
     for path in [".osync", ".osync/x"] {
@@ -282,23 +229,12 @@ fn the_private_directory_is_no_part_of_the_tree() {
         sink.remove(&rel(path)).unwrap_err();
     }
     write(&sink, "d/.osync", b"a name like any other").unwrap();
-    assert_eq!(
-        sink.list(&RelPath::root(), None, None)
-            .unwrap()
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(sink.list(&RelPath::root(), None, None).unwrap().unwrap().len(), 1);
 }
 
 #[test]
 fn a_large_tree_is_gone_at_once_and_deleted_soon() {
-    let Target {
-        _directory,
-        sink,
-        root,
-        ..
-    } = target();
+    let Target { _directory, sink, root, .. } = target();
     let mut path = "top".to_owned();
     for level in 0..100 {
         path.push_str("/deeper");
@@ -316,12 +252,7 @@ fn a_large_tree_is_gone_at_once_and_deleted_soon() {
 
 #[test]
 fn what_no_source_has_is_listed_so_that_it_is_removed() {
-    let Target {
-        _directory,
-        sink,
-        root,
-        ..
-    } = target();
+    let Target { _directory, sink, root, .. } = target();
     let _socket = UnixListener::bind(root.join("socket")).unwrap();
 
     let entries = sink.list(&RelPath::root(), None, None).unwrap().unwrap();
@@ -331,23 +262,12 @@ fn what_no_source_has_is_listed_so_that_it_is_removed() {
     let wanted = metadata(Kind::Fifo, 0);
     sink.set_metadata(&rel("socket"), &wanted).unwrap_err();
     sink.make_special(&rel("socket"), &wanted).unwrap();
-    assert!(
-        !sink
-            .list(&RelPath::root(), None, None)
-            .unwrap()
-            .unwrap()
-            .is_empty()
-    );
+    assert!(!sink.list(&RelPath::root(), None, None).unwrap().unwrap().is_empty());
 }
 
 #[test]
 fn writers_in_different_directories_do_not_disturb_each_other() {
-    let Target {
-        _directory,
-        sink,
-        root,
-        ..
-    } = target();
+    let Target { _directory, sink, root, .. } = target();
     thread::scope(|scope| {
         for writer in 0..4 {
             let sink = &sink;
@@ -378,12 +298,7 @@ fn directories_that_refuse_their_owner_are_worked_in_all_the_same() {
         // Nothing is refused to the superuser.
         return;
     }
-    let Target {
-        _directory,
-        sink,
-        root,
-        ..
-    } = target();
+    let Target { _directory, sink, root, .. } = target();
     write(&sink, "a/b/c/f", b"x").unwrap();
     for path in ["a/b/c", "a/b", "a"] {
         let locked = metadata(Kind::Directory, 0o000);
@@ -398,11 +313,7 @@ fn directories_that_refuse_their_owner_are_worked_in_all_the_same() {
     sink.rename(&rel("a/b/c"), &rel("a/c")).unwrap();
     assert!(sink.remove(&rel("a/c/g")).unwrap());
     let mode = |path: &str| sink.metadata(&rel(path)).unwrap().unwrap().mode;
-    assert_eq!(
-        [mode("a"), mode("a/b"), mode("a/c")],
-        [0; 3],
-        "closed again"
-    );
+    assert_eq!([mode("a"), mode("a/b"), mode("a/c")], [0; 3], "closed again");
     write(&sink, "a/c", b"in place of a directory").unwrap();
     assert!(sink.remove(&rel("a")).unwrap());
     sink.tidy();

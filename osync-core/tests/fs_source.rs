@@ -35,17 +35,11 @@ fn a_lost_root_is_never_an_empty_one() {
                 source.list(&rel(path), None, 9).map(|_| ()),
             ];
             for result in lost {
-                assert!(
-                    matches!(result, Err(SourceError::RootLost { .. })),
-                    "{result:?}"
-                );
+                assert!(matches!(result, Err(SourceError::RootLost { .. })), "{result:?}");
             }
         }
         let opened = source.open(&rel("none")).map(|_| ());
-        assert!(
-            matches!(opened, Err(SourceError::RootLost { .. })),
-            "{opened:?}"
-        );
+        assert!(matches!(opened, Err(SourceError::RootLost { .. })), "{opened:?}");
     };
 
     fs::rename(&root, &elsewhere).unwrap();
@@ -113,10 +107,7 @@ fn what_may_not_be_read_is_an_error_and_not_absent() {
     assert!(source.open(&rel("locked/f")).is_err());
     for mode in [0o400, 0o000] {
         fs::set_permissions(&locked, fs::Permissions::from_mode(mode)).unwrap();
-        assert!(
-            source.list(&rel("locked"), None, 9).is_err(),
-            "mode {mode:o}"
-        );
+        assert!(source.list(&rel("locked"), None, 9).is_err(), "mode {mode:o}");
         assert!(source.metadata(&rel("locked/f")).is_err(), "mode {mode:o}");
     }
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o700)).unwrap();

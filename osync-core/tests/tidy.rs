@@ -11,13 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders, from the workspace's root, whose files open with a header and stay short.
-const ROOMS: [&str; 5] = [
-    "osync-core/src",
-    "osync-core/tests",
-    "osync-cli/src",
-    "tests",
-    "benches",
-];
+const ROOMS: [&str; 5] =
+    ["osync-core/src", "osync-core/tests", "osync-cli/src", "tests", "benches"];
 /// A file longer than this holds more than one idea.
 const LINES_MAX: usize = 400;
 
@@ -36,13 +31,7 @@ const ORDERED: [&str; 6] = ["model", "ports", "queue", "compare", "wire", "proto
 /// Layers without input, output, threads or clocks.
 const PURE: [&str; 5] = ["model", "queue", "compare", "wire", "protocol"];
 /// What a pure layer never names.
-const IMPURE: [&str; 5] = [
-    "std::fs",
-    "std::net",
-    "std::thread",
-    "Instant::now",
-    "SystemTime::now",
-];
+const IMPURE: [&str; 5] = ["std::fs", "std::net", "std::thread", "Instant::now", "SystemTime::now"];
 
 /// One source file of the library.
 struct SourceFile {
@@ -66,20 +55,14 @@ struct Text {
 #[test]
 fn every_file_opens_with_a_header_and_stays_short() {
     let mut faults = Vec::new();
-    for path in ROOMS
-        .iter()
-        .flat_map(|room| rust_files(&workspace().join(room)))
-    {
+    for path in ROOMS.iter().flat_map(|room| rust_files(&workspace().join(room))) {
         let text = fs::read_to_string(&path).unwrap();
         if !text.starts_with("//! ") {
             faults.push(format!("{}: does not open with //!", path.display()));
         }
         let lines = text.lines().count();
         if lines > LINES_MAX {
-            faults.push(format!(
-                "{}: {lines} lines, {LINES_MAX} at most",
-                path.display()
-            ));
+            faults.push(format!("{}: {lines} lines, {LINES_MAX} at most", path.display()));
         }
     }
 
@@ -97,10 +80,7 @@ fn imports_point_to_lower_layers() {
         for (line, import) in file.text.imports() {
             let layer = *import.first().unwrap_or(&"a group of imports");
             if layer != own && row(layer).is_none_or(|row| row >= own_row) {
-                faults.push(format!(
-                    "{}:{line}: {own} may not know {layer}",
-                    file.path.display()
-                ));
+                faults.push(format!("{}:{line}: {own} may not know {layer}", file.path.display()));
             }
         }
     }
@@ -111,20 +91,13 @@ fn imports_point_to_lower_layers() {
 #[test]
 fn modules_of_a_layer_use_only_those_listed_before_them() {
     let files = library();
-    let listed: BTreeMap<&[String], &[String]> = files
-        .iter()
-        .map(|file| (&file.module[..], &file.text.modules[..]))
-        .collect();
+    let listed: BTreeMap<&[String], &[String]> =
+        files.iter().map(|file| (&file.module[..], &file.text.modules[..])).collect();
     let mut faults = Vec::new();
     for file in files.iter().filter(|file| file.is_in(&ORDERED)) {
         for (line, import) in file.text.imports() {
             // The two paths part at one folder; its list says which of the two is lower.
-            let shared = file
-                .module
-                .iter()
-                .zip(&import)
-                .take_while(|(a, b)| a == b)
-                .count();
+            let shared = file.module.iter().zip(&import).take_while(|(a, b)| a == b).count();
             let folder = &file.module[..shared];
             let (Some(own), Some(used)) = (file.module.get(shared), import.get(shared)) else {
                 continue;
@@ -132,10 +105,8 @@ fn modules_of_a_layer_use_only_those_listed_before_them() {
             let list = listed.get(folder).copied().unwrap_or_default();
             let place = |name: &str| list.iter().position(|listed| listed == name);
             if shared > 0 && place(used) > place(own) {
-                faults.push(format!(
-                    "{}:{line}: {used} is listed after {own}",
-                    file.path.display()
-                ));
+                faults
+                    .push(format!("{}:{line}: {used} is listed after {own}", file.path.display()));
             }
         }
     }
@@ -172,11 +143,7 @@ fn imports_are_found_wherever_they_stand() {
 
     assert_eq!(
         text.imports(),
-        [
-            (1, vec!["model", "name"]),
-            (3, vec!["ports", "Source"]),
-            (3, vec!["wire", "Message"]),
-        ]
+        [(1, vec!["model", "name"]), (3, vec!["ports", "Source"]), (3, vec!["wire", "Message"]),]
     );
     assert_eq!(text.modules, ["window"]);
     assert_eq!(text.test_modules, ["simulation"]);
@@ -201,11 +168,7 @@ impl Text {
             }
             let module = line.split_once("mod ").map(|(_, name)| name);
             if let Some(name) = module.and_then(|name| name.strip_suffix(';')) {
-                let list = if is_for_tests {
-                    &mut read.test_modules
-                } else {
-                    &mut read.modules
-                };
+                let list = if is_for_tests { &mut read.test_modules } else { &mut read.modules };
                 list.push(name.to_owned());
             } else if is_for_tests && module.is_some() {
                 break; // Unit tests end a file.
@@ -293,10 +256,6 @@ fn library() -> Vec<SourceFile> {
         }
         files.push(SourceFile { path, module, text });
     }
-    files.retain(|file| {
-        !test_modules
-            .iter()
-            .any(|test| file.module.starts_with(test))
-    });
+    files.retain(|file| !test_modules.iter().any(|test| file.module.starts_with(test)));
     files
 }

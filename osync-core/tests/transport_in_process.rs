@@ -20,10 +20,7 @@ impl Fixture for InProcess {
 
     fn details(&self) -> ConnectionDetails {
         let number = self.handed_out.fetch_add(1, Ordering::Relaxed);
-        ConnectionDetails {
-            control: format!("control {number}"),
-            data: format!("data {number}"),
-        }
+        ConnectionDetails { control: format!("control {number}"), data: format!("data {number}") }
     }
 }
 

@@ -86,13 +86,7 @@ impl Pair {
             }
             assert!(Instant::now() < deadline);
         }
-        let mut pair = Self {
-            source,
-            at_source,
-            sink,
-            at_sink,
-            data,
-        };
+        let mut pair = Self { source, at_source, sink, at_sink, data };
         loop {
             pair.sink.send(Channel::Control, Frame::default()).unwrap();
             let arrival = pair.at_source.recv_timeout(Duration::from_millis(10));
@@ -126,11 +120,7 @@ fn expect(arrivals: &Receiver<Arrival>, on: Channel, expected: &Frame) -> PeerId
         match arrivals.recv_timeout(DEADLINE).unwrap() {
             Arrival::Frame { frame, .. } if frame == Frame::default() => {}
             Arrival::Unreachable { .. } => {}
-            Arrival::Frame {
-                channel,
-                peer,
-                frame,
-            } => {
+            Arrival::Frame { channel, peer, frame } => {
                 assert_eq!((channel, &frame), (on, expected));
                 return peer;
             }
@@ -163,10 +153,7 @@ fn the_library_is_new_enough_and_has_curve() {
 fn wildcards_are_resolved() {
     let (arrivals, _receiver) = bounded(1);
 
-    let details = ZmqTransport::new()
-        .bind(&wildcards(), arrivals)
-        .unwrap()
-        .details();
+    let details = ZmqTransport::new().bind(&wildcards(), arrivals).unwrap().details();
 
     for address in [details.control, details.data] {
         let port = address.strip_prefix("tcp://127.0.0.1:").unwrap();
@@ -185,10 +172,7 @@ fn unusable_addresses_say_what_to_do() {
         ("tcp://192.0.2.1:*", "no interface"),
         ("ipc:///no/such/directory/socket", "directory"),
     ] {
-        let details = ConnectionDetails {
-            control: address.to_owned(),
-            ..wildcards()
-        };
+        let details = ConnectionDetails { control: address.to_owned(), ..wildcards() };
         match transport.bind(&details, bounded(1).0) {
             Err(TransportError::Address { reason, .. }) => {
                 assert!(reason.contains(advice), "{address}: {reason}");
@@ -200,25 +184,16 @@ fn unusable_addresses_say_what_to_do() {
     for address in ["nonsense", "tcp://127.0.0.1", "tcp://127.0.0.1:*"] {
         let good = "tcp://127.0.0.1:5560";
         for (control, data) in [(address, good), (good, address)] {
-            let details = ConnectionDetails {
-                control: control.to_owned(),
-                data: data.to_owned(),
-            };
+            let details = ConnectionDetails { control: control.to_owned(), data: data.to_owned() };
             let refused = transport.connect(&details, bounded(1).0);
-            assert!(
-                matches!(refused, Err(TransportError::Address { .. })),
-                "{details}"
-            );
+            assert!(matches!(refused, Err(TransportError::Address { .. })), "{details}");
         }
     }
 }
 
 #[test]
 fn a_path_below_a_file_is_an_error_and_not_a_panic_of_the_caller() {
-    let details = ConnectionDetails {
-        control: "ipc:///dev/null/socket".to_owned(),
-        ..wildcards()
-    };
+    let details = ConnectionDetails { control: "ipc:///dev/null/socket".to_owned(), ..wildcards() };
 
     assert!(ZmqTransport::new().bind(&details, bounded(1).0).is_err());
 }
@@ -232,12 +207,7 @@ fn garbage_and_http_disturb_nobody() {
 
     for address in [details.control, details.data] {
         let address = address.strip_prefix("tcp://").unwrap();
-        for bytes in [
-            &noise,
-            &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
-            &[0; 9_000],
-            signature,
-        ] {
+        for bytes in [&noise, &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0; 9_000], signature] {
             let mut connection = TcpStream::connect(address).unwrap();
             // May be cut before all is written.
             connection.write_all(bytes).ok();
@@ -259,15 +229,10 @@ fn messages_that_are_no_frames_are_dropped() {
 
     stranger.send("alone", 0).unwrap();
     stranger.send_multipart(["part"; 7], 0).unwrap();
-    stranger
-        .send_multipart([&vec![1; Frame::HEADER_BYTES_MAX + 1][..], b""], 0)
-        .unwrap();
+    stranger.send_multipart([&vec![1; Frame::HEADER_BYTES_MAX + 1][..], b""], 0).unwrap();
     stranger.send_multipart(["a frame", ""], 0).unwrap();
 
-    let frame = Frame {
-        header: Bytes::from_static(b"a frame"),
-        payload: Bytes::new(),
-    };
+    let frame = Frame { header: Bytes::from_static(b"a frame"), payload: Bytes::new() };
     expect(&pair.at_source, Channel::Control, &frame);
     pair.check("after strangers");
 }
@@ -277,9 +242,7 @@ fn a_message_that_is_too_long_ends_its_connection_only() {
     let mut pair = Pair::meet();
     let stranger = stranger(&pair.source.details().control);
 
-    stranger
-        .send_multipart([&b"long"[..], &vec![0; 2 * 1024 * 1024]], 0)
-        .unwrap();
+    stranger.send_multipart([&b"long"[..], &vec![0; 2 * 1024 * 1024]], 0).unwrap();
 
     let deadline = Instant::now() + DEADLINE;
     while stranger.poll(zmq::POLLOUT, 0) == Ok(1) {
@@ -301,13 +264,7 @@ fn a_frame_too_long_for_its_channel_is_refused_and_the_connection_lives() {
     pair.sink.send(Channel::Control, frame).unwrap();
 
     let notice = pair.at_sink.recv_timeout(DEADLINE).unwrap();
-    assert!(matches!(
-        notice,
-        Arrival::Unreachable {
-            channel: Channel::Control,
-            ..
-        }
-    ));
+    assert!(matches!(notice, Arrival::Unreachable { channel: Channel::Control, .. }));
     pair.check("after a long frame");
 }
 
@@ -316,22 +273,16 @@ fn a_frame_too_long_for_its_channel_is_refused_and_the_connection_lives() {
 #[ignore = "a measurement; asserts nothing"]
 fn throughput_over_loopback() {
     // Window: frames that the sink has not acknowledged, as the engine has it.
-    for (frame_bytes, window, total_bytes) in [
-        (256 * 1024, 32, 1 << 30),
-        (64 * 1024, 64, 1 << 30),
-        (1024, 512, 256 << 20),
-    ] {
+    for (frame_bytes, window, total_bytes) in
+        [(256 * 1024, 32, 1 << 30), (64 * 1024, 64, 1 << 30), (1024, 512, 256 << 20)]
+    {
         for is_shared in [false, true] {
             let seconds = transfer(frame_bytes, window, total_bytes / frame_bytes, is_shared);
             #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
             let (bytes, frames) = (total_bytes as f64, (total_bytes / frame_bytes) as f64);
             println!(
                 "{frame_bytes:>7} bytes, {}: {:6.0} MB/s, {:7.0} frames/s",
-                if is_shared {
-                    "shared payload (copied)"
-                } else {
-                    "own payload"
-                },
+                if is_shared { "shared payload (copied)" } else { "own payload" },
                 bytes / seconds / 1e6,
                 frames / seconds
             );
@@ -341,13 +292,7 @@ fn throughput_over_loopback() {
 
 /// Sends `count` frames and returns how many seconds that took.
 fn transfer(frame_bytes: usize, window: usize, count: usize, is_shared: bool) -> f64 {
-    let Pair {
-        mut source,
-        at_source,
-        mut sink,
-        at_sink,
-        data,
-    } = Pair::meet();
+    let Pair { mut source, at_source, mut sink, at_sink, data } = Pair::meet();
     at_sink.try_iter().for_each(drop);
     at_source.try_iter().for_each(drop);
     let template = vec![1_u8; frame_bytes];
@@ -373,14 +318,8 @@ fn transfer(frame_bytes: usize, window: usize, count: usize, is_shared: bool) ->
                 consumed = credit(&at_source);
             }
             let header = Bytes::from_static(b"a header of some thirty-two bytes");
-            let payload = if is_shared {
-                shared.clone()
-            } else {
-                Bytes::from(template.clone())
-            };
-            source
-                .send(Channel::Data, &data, Frame { header, payload })
-                .unwrap();
+            let payload = if is_shared { shared.clone() } else { Bytes::from(template.clone()) };
+            source.send(Channel::Data, &data, Frame { header, payload }).unwrap();
         }
         while consumed < count {
             consumed = credit(&at_source);

@@ -44,9 +44,7 @@ pub fn diff(source: &[Entry], sink: &[Entry], fidelity: Fidelity) -> Difference 
         };
         difference.wanted.extend(need.map(|need| (index, need)));
     }
-    difference
-        .extra
-        .extend(theirs.map(|entry| entry.name.clone()));
+    difference.extra.extend(theirs.map(|entry| entry.name.clone()));
     difference
 }
 
@@ -76,22 +74,10 @@ mod tests {
     use crate::model::timestamp::Timestamp;
 
     fn entry(name: &str, size_bytes: u64, seconds: i64, mode: u32) -> Entry {
-        let modified = Timestamp {
-            seconds,
-            nanoseconds: 0,
-        };
+        let modified = Timestamp { seconds, nanoseconds: 0 };
         let kind = Kind::File { size_bytes };
-        let metadata = Metadata {
-            kind,
-            modified,
-            mode,
-            uid: 0,
-            gid: 0,
-        };
-        Entry {
-            name: Name::new(name.as_bytes()).unwrap(),
-            metadata,
-        }
+        let metadata = Metadata { kind, modified, mode, uid: 0, gid: 0 };
+        Entry { name: Name::new(name.as_bytes()).unwrap(), metadata }
     }
 
     #[test]
@@ -116,18 +102,12 @@ mod tests {
             difference.wanted,
             [(0, Need::Content), (1, Need::Content), (2, Need::Metadata)]
         );
-        assert_eq!(
-            difference.extra,
-            [Name::new(*b"a").unwrap(), Name::new(*b"f").unwrap()]
-        );
+        assert_eq!(difference.extra, [Name::new(*b"a").unwrap(), Name::new(*b"f").unwrap()]);
     }
 
     #[test]
     fn equal_listings_differ_in_nothing() {
         let entries = [entry("a", 1, 1, 0o644), entry("b", 2, 2, 0o600)];
-        assert_eq!(
-            diff(&entries, &entries, Fidelity::FULL),
-            Difference::default()
-        );
+        assert_eq!(diff(&entries, &entries, Fidelity::FULL), Difference::default());
     }
 }

@@ -63,21 +63,9 @@ mod tests {
     use crate::model::timestamp::Timestamp;
 
     fn entry(name: &str, kind: Kind, mode: u32) -> Entry {
-        let modified = Timestamp {
-            seconds: 7,
-            nanoseconds: 9,
-        };
-        let metadata = Metadata {
-            kind,
-            modified,
-            mode,
-            uid: 1,
-            gid: 2,
-        };
-        Entry {
-            name: Name::new(name.as_bytes()).unwrap(),
-            metadata,
-        }
+        let modified = Timestamp { seconds: 7, nanoseconds: 9 };
+        let metadata = Metadata { kind, modified, mode, uid: 1, gid: 2 };
+        Entry { name: Name::new(name.as_bytes()).unwrap(), metadata }
     }
 
     #[test]
@@ -104,21 +92,12 @@ mod tests {
     fn a_subdirectory_counts_by_name_only_and_the_owner_only_if_kept() {
         let open = entry("d", Kind::Directory, 0o755);
         let closed = entry("d", Kind::Directory, 0o700);
-        assert_eq!(
-            digest(None, &[open], Fidelity::FULL),
-            digest(None, &[closed], Fidelity::FULL)
-        );
+        assert_eq!(digest(None, &[open], Fidelity::FULL), digest(None, &[closed], Fidelity::FULL));
 
         let mine = entry("f", Kind::Fifo, 0o600);
         let mut theirs = mine.clone();
         theirs.metadata.uid = 99;
-        let numeric = Fidelity {
-            owner: false,
-            set_id: true,
-        };
-        assert_eq!(
-            digest(None, &[mine], numeric),
-            digest(None, &[theirs], numeric)
-        );
+        let numeric = Fidelity { owner: false, set_id: true };
+        assert_eq!(digest(None, &[mine], numeric), digest(None, &[theirs], numeric));
     }
 }

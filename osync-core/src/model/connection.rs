@@ -20,10 +20,7 @@ impl ConnectionDetails {
 
 impl Default for ConnectionDetails {
     fn default() -> Self {
-        Self {
-            control: Self::CONTROL_DEFAULT.to_owned(),
-            data: Self::DATA_DEFAULT.to_owned(),
-        }
+        Self { control: Self::CONTROL_DEFAULT.to_owned(), data: Self::DATA_DEFAULT.to_owned() }
     }
 }
 

@@ -22,18 +22,12 @@ pub struct Fidelity {
 
 impl Fidelity {
     /// Everything an entry can carry.
-    pub const FULL: Self = Self {
-        owner: true,
-        set_id: true,
-    };
+    pub const FULL: Self = Self { owner: true, set_id: true };
 
     /// What both `self` and `other` can keep.
     #[must_use]
     pub fn common(self, other: Self) -> Self {
-        Self {
-            owner: self.owner && other.owner,
-            set_id: self.set_id && other.set_id,
-        }
+        Self { owner: self.owner && other.owner, set_id: self.set_id && other.set_id }
     }
 
     /// `metadata` with everything outside this fidelity set to zero, so that equal results mean "nothing to do".

@@ -33,11 +33,7 @@ impl Kind {
     /// Length of a regular file in bytes; 0 for everything else.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        if let Self::File { size_bytes } = self {
-            *size_bytes
-        } else {
-            0
-        }
+        if let Self::File { size_bytes } = self { *size_bytes } else { 0 }
     }
 
     /// Whether this is a directory.

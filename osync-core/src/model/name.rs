@@ -110,10 +110,7 @@ mod tests {
     #[test]
     fn names_that_climb_descend_or_end_early_are_refused() {
         assert_eq!(Name::new(*b""), Err(NameError::Length { bytes: 0 }));
-        assert_eq!(
-            Name::new(vec![b'a'; 256]),
-            Err(NameError::Length { bytes: 256 })
-        );
+        assert_eq!(Name::new(vec![b'a'; 256]), Err(NameError::Length { bytes: 256 }));
         assert_eq!(Name::new(*b"a/b"), Err(NameError::Separator));
         assert_eq!(Name::new(*b"a\0"), Err(NameError::Separator));
         assert_eq!(Name::new(*b"."), Err(NameError::Dots));
@@ -123,10 +120,7 @@ mod tests {
     #[test]
     fn odd_but_legal_names_are_kept_byte_for_byte() {
         for bytes in [&b"..."[..], b"\xff\xfe", b"new\nline", b"-rf", &[b'a'; 255]] {
-            assert_eq!(
-                Name::new(bytes).map(|name| name.as_bytes().to_vec()),
-                Ok(bytes.to_vec())
-            );
+            assert_eq!(Name::new(bytes).map(|name| name.as_bytes().to_vec()), Ok(bytes.to_vec()));
         }
     }
 }

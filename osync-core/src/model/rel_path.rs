@@ -106,10 +106,7 @@ impl RelPath {
             Some(slash) => (Self(Arc::from(&self.0[..slash])), &self.0[slash + 1..]),
             None => (Self::root(), &self.0[..]),
         };
-        Some((
-            parent,
-            Name::new(name).expect("components were checked when the path was made"),
-        ))
+        Some((parent, Name::new(name).expect("components were checked when the path was made")))
     }
 
     /// The directory this entry lies in; `None` for the root.
@@ -120,9 +117,7 @@ impl RelPath {
 
     /// The components from the root downwards; none for the root.
     pub fn components(&self) -> impl Iterator<Item = &[u8]> {
-        self.0
-            .split(|&byte| byte == b'/')
-            .filter(|component| !component.is_empty())
+        self.0.split(|&byte| byte == b'/').filter(|component| !component.is_empty())
     }
 
     /// Whether this path is `ancestor` or lies anywhere below it.
@@ -164,11 +159,7 @@ impl Borrow<[u8]> for RelPath {
 impl fmt::Display for RelPath {
     /// Escapes everything but printable ASCII, so that a path cannot drive a terminal. The root is `.`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_root() {
-            f.write_str(".")
-        } else {
-            write!(f, "{}", self.0.escape_ascii())
-        }
+        if self.is_root() { f.write_str(".") } else { write!(f, "{}", self.0.escape_ascii()) }
     }
 }
 
@@ -227,26 +218,14 @@ mod tests {
 
     #[test]
     fn rebasing_moves_what_lies_within() {
-        assert_eq!(
-            path("a/b/c").rebased(&path("a"), &path("x/y")),
-            Ok(Some(path("x/y/b/c")))
-        );
-        assert_eq!(
-            path("a").rebased(&path("a"), &path("x")),
-            Ok(Some(path("x")))
-        );
+        assert_eq!(path("a/b/c").rebased(&path("a"), &path("x/y")), Ok(Some(path("x/y/b/c"))));
+        assert_eq!(path("a").rebased(&path("a"), &path("x")), Ok(Some(path("x"))));
         assert_eq!(path("ab").rebased(&path("a"), &path("x")), Ok(None));
-        assert_eq!(
-            path("a").rebased(&RelPath::root(), &path("x")),
-            Ok(Some(path("x/a")))
-        );
+        assert_eq!(path("a").rebased(&RelPath::root(), &path("x")), Ok(Some(path("x/a"))));
     }
 
     #[test]
     fn display_escapes_control_characters() {
-        assert_eq!(
-            RelPath::new(b"a\x1b[31m\n\xff").unwrap().to_string(),
-            r"a\x1b[31m\n\xff"
-        );
+        assert_eq!(RelPath::new(b"a\x1b[31m\n\xff").unwrap().to_string(), r"a\x1b[31m\n\xff");
     }
 }

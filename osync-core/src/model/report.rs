@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What one sink has applied since its session began.
+/// What has been applied since an endpoint started: at a source by all its sinks together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TransferReport {
@@ -20,22 +20,8 @@ pub struct TransferReport {
     pub directories_equal: u64,
     /// Bytes sent on the data channel, headers included.
     pub wire_bytes: u64,
-    /// Paths that could not be replicated and are tried again.
+    /// Paths that could not be replicated at some time.
     pub problems: u64,
-}
-
-impl TransferReport {
-    /// Adds the totals of `other`.
-    pub fn add(&mut self, other: &Self) {
-        self.entries += other.entries;
-        self.files += other.files;
-        self.content_bytes += other.content_bytes;
-        self.removed += other.removed;
-        self.renamed += other.renamed;
-        self.directories_equal += other.directories_equal;
-        self.wire_bytes += other.wire_bytes;
-        self.problems += other.problems;
-    }
 }
 
 /// What is still to be done for one sink.

@@ -38,11 +38,7 @@ impl SessionId {
     #[must_use]
     pub fn from_routing_id(bytes: &[u8]) -> Option<Self> {
         let (&first, rest) = bytes.split_first()?;
-        if first == b'S' {
-            rest.try_into().ok().map(Self)
-        } else {
-            None
-        }
+        if first == b'S' { rest.try_into().ok().map(Self) } else { None }
     }
 }
 
@@ -50,9 +46,7 @@ impl fmt::Debug for SessionId {
     /// The first four bytes only: the whole is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionId(")?;
-        self.0[..4]
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str("..)")
     }
 }

@@ -24,11 +24,7 @@ impl SinkId {
     pub fn new(text: impl Into<String>) -> Result<Self, SinkIdError> {
         let text = text.into();
         let fits = (1..=Self::BYTES_MAX).contains(&text.len());
-        if fits && !text.chars().any(char::is_control) {
-            Ok(Self(text))
-        } else {
-            Err(SinkIdError)
-        }
+        if fits && !text.chars().any(char::is_control) { Ok(Self(text)) } else { Err(SinkIdError) }
     }
 
     /// The name as text.

@@ -6,10 +6,7 @@ use crate::model::report::TransferReport;
 
 /// Atomic totals of one endpoint, unit last in every name.
 #[derive(Debug, Default)]
-#[expect(
-    missing_docs,
-    reason = "each is the field of TransferReport with its name"
-)]
+#[expect(missing_docs, reason = "each is the field of TransferReport with its name")]
 pub struct Counters {
     pub entries: AtomicU64,
     pub files: AtomicU64,

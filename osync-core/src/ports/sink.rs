@@ -165,6 +165,11 @@ impl SinkError {
     /// Whether the source should simply look at the entry again, rather than report a problem.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        matches!(self, Self::Stale { .. } | Self::DigestMismatch { .. })
+        match self {
+            Self::Stale { .. } | Self::DigestMismatch { .. } => true,
+            // Something above the path is no directory yet, or no longer.
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotADirectory,
+            Self::RootLost { .. } => false,
+        }
     }
 }

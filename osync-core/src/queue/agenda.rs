@@ -96,10 +96,7 @@ impl Agenda {
     /// How many names wait in parcels; an empty parcel, which carries a directory's own metadata, counts as one.
     #[must_use]
     pub fn names_len(&self) -> usize {
-        self.parcels
-            .iter()
-            .map(|parcel| parcel.names.len().max(1))
-            .sum()
+        self.parcels.iter().map(|parcel| parcel.names.len().max(1)).sum()
     }
 
     /// Since when the oldest piece of work has been there.
@@ -108,26 +105,14 @@ impl Agenda {
         let visits = self.visits.iter().map(|visit| visit.born);
         let parcels = self.parcels.iter().map(|parcel| parcel.born);
         let larges = self.larges.iter().map(|large| large.born);
-        visits
-            .chain(parcels)
-            .chain(larges)
-            .chain(self.marks.oldest_born())
-            .min()
+        visits.chain(parcels).chain(larges).chain(self.marks.oldest_born()).min()
     }
 
     /// Turns everything at or below `path` that is not a mark back into marks.
     pub fn withdraw(&mut self, path: &RelPath, now: Instant) {
-        for visit in self
-            .visits
-            .extract_if(.., |visit| visit.directory.is_within(path))
-        {
-            let extent = if visit.is_deep {
-                Extent::Subtree
-            } else {
-                Extent::Directory
-            };
-            self.marks
-                .insert(&visit.directory, extent, Urgency::Now, visit.born, now);
+        for visit in self.visits.extract_if(.., |visit| visit.directory.is_within(path)) {
+            let extent = if visit.is_deep { Extent::Subtree } else { Extent::Directory };
+            self.marks.insert(&visit.directory, extent, Urgency::Now, visit.born, now);
         }
         let mut kept = VecDeque::new();
         for parcel in self.parcels.drain(..) {

@@ -64,10 +64,8 @@ impl Claims {
     /// The work because of which `name` of `directory` may not be claimed, [`Claims::conflict_above`] aside.
     #[must_use]
     pub fn conflict_at(&self, directory: &RelPath, name: &Name, claim: Claim) -> Option<WorkId> {
-        if let Some((work, _)) = self
-            .directories
-            .get(directory)
-            .and_then(|held| held.names.get(name))
+        if let Some((work, _)) =
+            self.directories.get(directory).and_then(|held| held.names.get(name))
         {
             return Some(*work);
         }
@@ -92,11 +90,7 @@ impl Claims {
 
     /// Records that `work` is in flight in `directory`; names are claimed one by one.
     pub fn begin(&mut self, work: WorkId, directory: &RelPath) {
-        self.directories
-            .entry(directory.clone())
-            .or_default()
-            .works
-            .insert(work);
+        self.directories.entry(directory.clone()).or_default().works.insert(work);
     }
 
     /// Claims `name` for `work`, which has begun in `directory` and has no conflict.
@@ -142,10 +136,7 @@ impl Claims {
             return own;
         };
         if let Some(own) = own
-            && held
-                .own
-                .as_ref()
-                .is_none_or(|(known_at, _)| *known_at <= read_at)
+            && held.own.as_ref().is_none_or(|(known_at, _)| *known_at <= read_at)
         {
             held.own = Some((read_at, own));
         }
@@ -187,14 +178,8 @@ mod tests {
         claims.begin(WorkId(1), &path("a"));
         claims.claim(WorkId(1), &path("a"), &name("b"), Claim::Exclusive);
 
-        assert_eq!(
-            claims.conflict_at(&path("a"), &name("b"), Claim::Make),
-            Some(WorkId(1))
-        );
-        assert_eq!(
-            claims.conflict_at(&path("a"), &name("c"), Claim::Exclusive),
-            None
-        );
+        assert_eq!(claims.conflict_at(&path("a"), &name("b"), Claim::Make), Some(WorkId(1)));
+        assert_eq!(claims.conflict_at(&path("a"), &name("c"), Claim::Exclusive), None);
         assert_eq!(claims.conflict_above(&path("a/b")), Some(WorkId(1)));
         assert_eq!(claims.conflict_above(&path("a/b/c/d")), Some(WorkId(1)));
         assert_eq!(claims.conflict_above(&path("a")), None);
@@ -209,24 +194,12 @@ mod tests {
             claims.conflict_at(&RelPath::root(), &name("a"), Claim::Exclusive),
             Some(WorkId(1))
         );
-        assert_eq!(
-            claims.conflict_at(&path("a/b"), &name("c"), Claim::Exclusive),
-            Some(WorkId(1))
-        );
-        assert_eq!(
-            claims.conflict_at(&path("a/b"), &name("c"), Claim::Make),
-            None
-        );
-        assert_eq!(
-            claims.conflict_at(&path("a"), &name("b-"), Claim::Exclusive),
-            None
-        );
+        assert_eq!(claims.conflict_at(&path("a/b"), &name("c"), Claim::Exclusive), Some(WorkId(1)));
+        assert_eq!(claims.conflict_at(&path("a/b"), &name("c"), Claim::Make), None);
+        assert_eq!(claims.conflict_at(&path("a"), &name("b-"), Claim::Exclusive), None);
 
         claims.end(WorkId(1), &path("a/b/c"));
-        assert_eq!(
-            claims.conflict_at(&RelPath::root(), &name("a"), Claim::Exclusive),
-            None
-        );
+        assert_eq!(claims.conflict_at(&RelPath::root(), &name("a"), Claim::Exclusive), None);
     }
 
     #[test]

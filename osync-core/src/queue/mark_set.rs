@@ -92,10 +92,7 @@ impl MarkSet {
         let born = self.absorb(path, extent, born);
         self.merge(path, extent, urgency, born, now);
         if let Some(parent) = path.parent()
-            && self
-                .entries
-                .get(&parent)
-                .is_some_and(|&count| count > ENTRIES_PER_DIRECTORY_MAX)
+            && self.entries.get(&parent).is_some_and(|&count| count > ENTRIES_PER_DIRECTORY_MAX)
         {
             self.insert(&parent, Extent::Directory, Urgency::Now, born, now);
         }
@@ -157,11 +154,7 @@ impl MarkSet {
         if matches!(held.extent, Extent::Entry(_)) {
             self.count_entry(path, -1);
         }
-        Some(Mark {
-            path: path.clone(),
-            extent: held.extent,
-            born: held.born,
-        })
+        Some(Mark { path: path.clone(), extent: held.extent, born: held.born })
     }
 
     /// Moves the marks below `from` to the same places below `to`.
@@ -207,10 +200,7 @@ impl MarkSet {
         let mut end = bytes.len();
         let mut is_parent = true;
         while end > 0 {
-            end = bytes[..end]
-                .iter()
-                .rposition(|&byte| byte == b'/')
-                .unwrap_or(0);
+            end = bytes[..end].iter().rposition(|&byte| byte == b'/').unwrap_or(0);
             if let Some((above, held)) = self.marks.get_key_value(&bytes[..end]) {
                 let covers = match held.extent {
                     Extent::Subtree => true,
@@ -281,13 +271,7 @@ impl MarkSet {
         }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let held = Held {
-            extent,
-            born,
-            due: Some(due),
-            is_quiet_wait,
-            sequence,
-        };
+        let held = Held { extent, born, due: Some(due), is_quiet_wait, sequence };
         self.marks.insert(path.clone(), held);
         self.order.insert((due, sequence, path.clone()));
         self.bytes += MARK_BYTES + path.as_bytes().len();
@@ -323,12 +307,7 @@ impl MarkSet {
         }
         while self.bytes > target_bytes {
             let depth_of = |path: &RelPath| path.components().count();
-            let Some(depth) = self
-                .marks
-                .keys()
-                .map(depth_of)
-                .max()
-                .filter(|&depth| depth > 0)
+            let Some(depth) = self.marks.keys().map(depth_of).max().filter(|&depth| depth > 0)
             else {
                 break;
             };
@@ -342,11 +321,7 @@ impl MarkSet {
                 self.insert_coarse(&parent, Extent::Subtree, now);
             }
         }
-        log::debug!(
-            "marks coarsened to {} in {} bytes",
-            self.marks.len(),
-            self.bytes
-        );
+        log::debug!("marks coarsened to {} in {} bytes", self.marks.len(), self.bytes);
     }
 
     fn insert_coarse(&mut self, path: &RelPath, extent: Extent, now: Instant) {
@@ -359,20 +334,12 @@ impl MarkSet {
     /// The marked paths below `path`, itself excluded.
     fn paths_below(&self, path: &RelPath) -> Vec<RelPath> {
         if path.is_root() {
-            return self
-                .marks
-                .keys()
-                .filter(|marked| !marked.is_root())
-                .cloned()
-                .collect();
+            return self.marks.keys().filter(|marked| !marked.is_root()).cloned().collect();
         }
         let start = [path.as_bytes(), b"/"].concat();
         let end = [path.as_bytes(), b"0"].concat();
         let range = (Bound::Included(&start[..]), Bound::Excluded(&end[..]));
-        self.marks
-            .range::<[u8], _>(range)
-            .map(|(marked, _)| marked.clone())
-            .collect()
+        self.marks.range::<[u8], _>(range).map(|(marked, _)| marked.clone()).collect()
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is still to be done for one sink. Pure: no I/O, no clock; the time comes in.
 
-pub mod agenda;
-pub mod claims;
 pub mod mark;
 pub mod mark_set;
-pub mod pace;
+pub mod claims;
 pub mod window;
+pub mod pace;
+pub mod agenda;

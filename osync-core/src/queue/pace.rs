@@ -28,37 +28,24 @@ impl Pace {
     /// When `path` may be sent next: `now`, or later if it was sent a moment ago.
     #[must_use]
     pub fn allowed_at(&self, path: &RelPath, now: Instant) -> Instant {
-        self.recent
-            .get(path)
-            .map_or(now, |recent| now.max(recent.sent_at + recent.gap))
+        self.recent.get(path).map_or(now, |recent| now.max(recent.sent_at + recent.gap))
     }
 
     /// Records that `path` is sent at `now`.
     pub fn on_sent(&mut self, path: &RelPath, now: Instant) {
         if let Some(recent) = self.recent.get_mut(path) {
             let is_hot = now.saturating_duration_since(recent.sent_at) < recent.gap * 4;
-            recent.gap = if is_hot {
-                (recent.gap * 2).min(GAP_MAX)
-            } else {
-                GAP_MIN
-            };
+            recent.gap = if is_hot { (recent.gap * 2).min(GAP_MAX) } else { GAP_MIN };
             recent.sent_at = now;
             return;
         }
         if self.recent.len() >= PATHS_MAX {
-            self.recent
-                .retain(|_, recent| now < recent.sent_at + recent.gap * 4);
+            self.recent.retain(|_, recent| now < recent.sent_at + recent.gap * 4);
             if self.recent.len() >= PATHS_MAX {
                 self.recent.clear();
             }
         }
-        self.recent.insert(
-            path.clone(),
-            Recent {
-                sent_at: now,
-                gap: GAP_MIN,
-            },
-        );
+        self.recent.insert(path.clone(), Recent { sent_at: now, gap: GAP_MIN });
     }
 }
 

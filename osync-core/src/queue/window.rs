@@ -40,10 +40,7 @@ pub struct Window {
 impl Window {
     /// The window of a session that begins.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a window is far below 2^52 bytes"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a window is far below 2^52 bytes")]
     pub fn new() -> Self {
         Self {
             bytes: WINDOW_BYTES_START as f64,
@@ -56,11 +53,7 @@ impl Window {
 
     /// The present size, in bytes.
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "clamped"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
     pub fn size_bytes(&self) -> u64 {
         self.bytes as u64
     }
@@ -89,10 +82,7 @@ impl Window {
     /// Takes a grant: `consumed_bytes` in all, the message `newest` last.
     ///
     /// Returns `false` if it claims more than was sent; nothing is changed then.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "bytes in flight are far below 2^52"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "bytes in flight are far below 2^52")]
     pub fn on_credit(&mut self, consumed_bytes: u64, newest: u64, now: Instant) -> bool {
         if consumed_bytes > self.sent_bytes {
             return false;
@@ -113,20 +103,12 @@ impl Window {
             self.in_flight.pop_front();
         }
         if let Some(sent_at) = sent_at {
-            self.adapt(
-                now.saturating_duration_since(sent_at),
-                fresh_bytes,
-                was_full,
-                now,
-            );
+            self.adapt(now.saturating_duration_since(sent_at), fresh_bytes, was_full, now);
         }
         true
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "bytes in flight are far below 2^52"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "bytes in flight are far below 2^52")]
     fn adapt(&mut self, round_trip: Duration, fresh_bytes: u64, was_full: bool, now: Instant) {
         let base = match self.base {
             Some((base, at)) if base <= round_trip && now.duration_since(at) < BASE_AGE_MAX => base,
@@ -138,11 +120,7 @@ impl Window {
         let target = DELAY_TARGET.as_secs_f64();
         let off = (target - round_trip.saturating_sub(base).as_secs_f64()) / target;
         // A window that is not used says nothing about whether a larger one would queue.
-        let off = if was_full {
-            off.clamp(-1.0, 1.0)
-        } else {
-            off.clamp(-1.0, 0.0)
-        };
+        let off = if was_full { off.clamp(-1.0, 1.0) } else { off.clamp(-1.0, 0.0) };
         self.bytes = (self.bytes + GAIN * off * fresh_bytes as f64)
             .clamp(WINDOW_BYTES_MIN as f64, WINDOW_BYTES_MAX as f64);
     }

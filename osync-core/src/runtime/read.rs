@@ -32,69 +32,44 @@ pub struct OpenFile {
 
 impl std::fmt::Debug for OpenFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenFile")
-            .field("offset_bytes", &self.offset_bytes)
-            .finish_non_exhaustive()
+        f.debug_struct("OpenFile").field("offset_bytes", &self.offset_bytes).finish_non_exhaustive()
     }
 }
 
 /// Does `job` on `source`. `open` is the file of the same piece of work, kept between its chunks.
 pub fn perform(
     source: &dyn Source,
-    job: Job,
-    open: &mut Option<OpenFile>,
+    job: &Job,
+    open: &mut Option<Box<OpenFile>>,
     clock: impl Fn() -> Instant,
 ) -> Done {
     match job {
-        Job::List {
-            directory,
-            after,
-            entries_max,
-            fidelity,
-        } => Done::Listed(
-            list(source, &directory, after.as_ref(), entries_max, fidelity).map_err(job_error),
+        Job::List { directory, after, entries_max, fidelity } => Done::Listed(
+            list(source, directory, after.as_ref(), *entries_max, *fidelity).map_err(job_error),
         ),
-        Job::Look {
-            directory,
-            names,
-            inline_bytes_max,
-            batch_bytes_max,
-        } => Done::Looked(
-            look(
-                source,
-                &directory,
-                &names,
-                inline_bytes_max,
-                batch_bytes_max,
-                clock,
-            )
-            .map_err(job_error),
+        Job::Look { directory, names, inline_bytes_max, batch_bytes_max } => Done::Looked(
+            look(source, directory, names, *inline_bytes_max, *batch_bytes_max, clock)
+                .map_err(job_error),
         ),
         Job::Stat { path } => Done::Stat(
             source
-                .metadata(&path)
+                .metadata(path)
                 .map(|found| found.map(|(metadata, _)| metadata))
                 .map_err(job_error),
         ),
-        Job::Read {
-            path,
-            offset_bytes,
-            chunk_bytes_max,
-        } => {
-            if offset_bytes == 0 {
+        Job::Read { path, offset_bytes, chunk_bytes_max } => {
+            if *offset_bytes == 0 {
                 *open = None;
             }
-            Done::Read(read_piece(source, &path, chunk_bytes_max, open, clock).map_err(job_error))
+            Done::Read(read_piece(source, path, *chunk_bytes_max, open, clock).map_err(job_error))
         }
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn job_error(error: SourceError) -> JobError {
     let is_root_lost = matches!(error, SourceError::RootLost { .. });
-    JobError {
-        text: chain(&error),
-        is_root_lost,
-    }
+    JobError { text: chain(&error), is_root_lost }
 }
 
 /// `error` and its causes on one line.
@@ -127,19 +102,12 @@ fn list(
         return Ok(None);
     };
     let digest = listing::digest(own.as_ref(), &page.entries, fidelity);
-    Ok(Some(Listed {
-        own,
-        entries: page.entries,
-        has_more: page.has_more,
-        digest,
-    }))
+    Ok(Some(Listed { own, entries: page.entries, has_more: page.has_more, digest }))
 }
 
 fn own_metadata(source: &dyn Source, directory: &RelPath) -> Result<Option<Metadata>, SourceError> {
     let found = source.metadata(directory)?;
-    Ok(found
-        .map(|(metadata, _)| metadata)
-        .filter(|metadata| metadata.kind.is_directory()))
+    Ok(found.map(|(metadata, _)| metadata).filter(|metadata| metadata.kind.is_directory()))
 }
 
 fn look(
@@ -162,17 +130,11 @@ fn look(
         }
         let looked = directory
             .join(name)
-            .map_err(|source| SourceError::Path {
-                directory: directory.clone(),
-                source,
-            })
+            .map_err(|source| SourceError::Path { directory: directory.clone(), source })
             .and_then(|path| look_at(source, &path, *need, inline_bytes_max, &mut payload));
         outcomes.push(match looked {
             Ok(Seen::Item(state, placed)) => {
-                items.push(Item {
-                    name: name.clone(),
-                    state,
-                });
+                items.push(Item { name: name.clone(), state });
                 Outcome::Placed(placed)
             }
             Ok(Seen::Other(outcome)) => outcome,
@@ -181,13 +143,7 @@ fn look(
         });
     }
     let items_bytes = encode::append_items(&items, &mut payload);
-    Ok(Looked {
-        own,
-        own_read_at,
-        payload: Bytes::from(payload),
-        items_bytes,
-        outcomes,
-    })
+    Ok(Looked { own, own_read_at, payload: Bytes::from(payload), items_bytes, outcomes })
 }
 
 enum Seen {
@@ -250,16 +206,14 @@ fn read_small(
         let mut filled = 0;
         while filled < length {
             let target = &mut payload[start + filled..];
-            let count = file.read_at(filled as u64, target).inspect_err(|_| ())?;
+            let count = file.read_at(filled as u64, target)?;
             if count == 0 {
                 break;
             }
             filled += count;
         }
         if filled == length && file.metadata()? == before {
-            let placed = Placed::Other {
-                content_bytes: size_bytes,
-            };
+            let placed = Placed::Other { content_bytes: size_bytes };
             return Ok(Seen::Item(State::File(before.0), placed));
         }
         payload.truncate(start);
@@ -271,7 +225,7 @@ fn read_piece(
     source: &dyn Source,
     path: &RelPath,
     chunk_bytes_max: usize,
-    open: &mut Option<OpenFile>,
+    open: &mut Option<Box<OpenFile>>,
     clock: impl Fn() -> Instant,
 ) -> Result<Option<Piece>, SourceError> {
     if open.is_none() {
@@ -279,20 +233,14 @@ fn read_piece(
             return Ok(None);
         };
         let first = file.metadata()?;
-        *open = Some(OpenFile {
-            file,
-            first,
-            offset_bytes: 0,
-            hasher: Hasher::default(),
-        });
+        *open =
+            Some(Box::new(OpenFile { file, first, offset_bytes: 0, hasher: Hasher::default() }));
     }
     let Some(held) = open else { return Ok(None) };
     let mut chunk = vec![0; chunk_bytes_max];
     let mut filled = 0;
     while filled < chunk.len() {
-        let count = held
-            .file
-            .read_at(held.offset_bytes + filled as u64, &mut chunk[filled..])?;
+        let count = held.file.read_at(held.offset_bytes + filled as u64, &mut chunk[filled..])?;
         if count == 0 {
             break;
         }
@@ -306,40 +254,16 @@ fn read_piece(
     // A file that has lost its name is not worth reading on.
     if !is_end && !stamp.unlinked {
         let size_bytes = metadata.kind.size_bytes();
-        return Ok(Some(Piece {
-            size_bytes,
-            chunk: Bytes::from(chunk),
-            end: None,
-        }));
+        return Ok(Some(Piece { size_bytes, chunk: Bytes::from(chunk), end: None }));
     }
-    let OpenFile {
-        first,
-        offset_bytes,
-        hasher,
-        ..
-    } = open.take().expect("opened above");
+    let OpenFile { first, offset_bytes, hasher, .. } = *open.take().expect("opened above");
     let is_steady = is_end
         && (&metadata, &stamp) == (&first.0, &first.1)
         && metadata.kind.size_bytes() == offset_bytes;
     let parent = path.parent().unwrap_or_else(RelPath::root);
     let own_read_at = clock();
     let own = own_metadata(source, &parent)?;
-    let metadata = Metadata {
-        kind: Kind::File {
-            size_bytes: offset_bytes,
-        },
-        ..metadata
-    };
-    let end = FileEnd {
-        metadata,
-        is_steady,
-        digest: hasher.finish(),
-        own,
-        own_read_at,
-    };
-    Ok(Some(Piece {
-        size_bytes: offset_bytes,
-        chunk: Bytes::from(chunk),
-        end: Some(end),
-    }))
+    let metadata = Metadata { kind: Kind::File { size_bytes: offset_bytes }, ..metadata };
+    let end = FileEnd { metadata, is_steady, digest: hasher.finish(), own, own_read_at };
+    Ok(Some(Piece { size_bytes: offset_bytes, chunk: Bytes::from(chunk), end: Some(end) }))
 }

@@ -23,7 +23,7 @@ pub struct Order {
     /// What to read.
     pub job: Job,
     /// The open file of this piece of work.
-    pub open: Option<OpenFile>,
+    pub open: Option<Box<OpenFile>>,
 }
 
 /// A job that is done.
@@ -36,7 +36,7 @@ pub struct Result {
     /// What was found.
     pub done: Done,
     /// The open file, if there is more to read.
-    pub open: Option<OpenFile>,
+    pub open: Option<Box<OpenFile>>,
 }
 
 /// The readers. Dropping the pool ends and joins them.
@@ -68,14 +68,7 @@ impl ReaderPool {
                 serve(source.as_ref(), live, backlog, &results);
             })?);
         }
-        Ok((
-            Self {
-                live: Some(live),
-                backlog: Some(backlog),
-                workers,
-            },
-            receiver,
-        ))
+        Ok((Self { live: Some(live), backlog: Some(backlog), workers }, receiver))
     }
 
     /// Hands an order to the next free reader.
@@ -85,10 +78,7 @@ impl ReaderPool {
             Lane::Backlog => &self.backlog,
         };
         // It can only fail once all readers have panicked; joining them will tell.
-        if orders
-            .as_ref()
-            .is_some_and(|orders| orders.send(order).is_err())
-        {
+        if orders.as_ref().is_some_and(|orders| orders.send(order).is_err()) {
             log::error!("no reader is left");
         }
     }
@@ -113,25 +103,11 @@ fn serve(
             recv(live) -> order => order.map_err(|_| (is_live_over, live) = (true, never())),
             recv(backlog) -> order => order.map_err(|_| (is_backlog_over, backlog) = (true, never())),
         };
-        let Ok(Order {
-            session,
-            work,
-            job,
-            mut open,
-        }) = order
-        else {
+        let Ok(Order { session, work, job, mut open }) = order else {
             continue;
         };
-        let done = read::perform(source, job, &mut open, Instant::now);
-        if results
-            .send(Result {
-                session,
-                work,
-                done,
-                open,
-            })
-            .is_err()
-        {
+        let done = read::perform(source, &job, &mut open, Instant::now);
+        if results.send(Result { session, work, done, open }).is_err() {
             return;
         }
     }

@@ -106,8 +106,7 @@ impl SinkLoop {
             let Ok((ticket, finished)) = self.finished.try_recv() else {
                 break;
             };
-            self.machine
-                .on_finished(ticket, finished, Instant::now(), out);
+            self.machine.on_finished(ticket, finished, Instant::now(), out);
             self.carry_out(out)?;
         }
         Ok(())
@@ -138,7 +137,7 @@ impl SinkLoop {
         for output in out.drain(..) {
             match output {
                 Output::Send { channel, frame } => {
-                    self.link.send(channel, frame).map_err(failed)?
+                    self.link.send(channel, frame).map_err(failed)?;
                 }
                 Output::OpenData { session } => self.link.open_data(&session).map_err(failed)?,
                 Output::Reset => {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::model::change::Change;
-use crate::model::report::{QueueReport, TransferReport};
+use crate::model::report::QueueReport;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::model::work_id::WorkId;
@@ -23,7 +23,7 @@ use crate::runtime::reader_pool::{self, Order, ReaderPool};
 const BURST_MAX: usize = 256;
 
 /// Where each sink stands.
-pub type Reports = Vec<(SinkId, QueueReport, TransferReport)>;
+pub type Reports = Vec<(SinkId, QueueReport)>;
 
 /// What the host asks of a running source.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ pub struct SourceLoop<R> {
     /// The host.
     pub commands: Receiver<Command>,
     /// Files open between chunks.
-    pub files: HashMap<(u64, WorkId), OpenFile>,
+    pub files: HashMap<(u64, WorkId), Box<OpenFile>>,
 }
 
 impl<R> std::fmt::Debug for SourceLoop<R> {
@@ -130,13 +130,8 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
                 break;
             };
             match arrival {
-                Arrival::Frame {
-                    channel,
-                    peer,
-                    frame,
-                } => {
-                    self.machine
-                        .on_frame(channel, &peer, &frame, Instant::now(), out);
+                Arrival::Frame { channel, peer, frame } => {
+                    self.machine.on_frame(channel, &peer, &frame, Instant::now(), out);
                 }
                 Arrival::Unreachable { channel, peer } => {
                     self.machine.on_unreachable(channel, &peer, out);
@@ -153,17 +148,11 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
             let Ok(result) = self.results.try_recv() else {
                 break;
             };
-            let reader_pool::Result {
-                session,
-                work,
-                done,
-                open,
-            } = result;
+            let reader_pool::Result { session, work, done, open } = result;
             if let Some(open) = open {
                 self.files.insert((session, work), open);
             }
-            self.machine
-                .on_done(session, work, done, Instant::now(), out);
+            self.machine.on_done(session, work, done, Instant::now(), out);
             self.carry_out(out)?;
         }
         Ok(())
@@ -187,9 +176,7 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
                 Command::Stop => self.machine.stop(Instant::now(), out),
                 Command::Report(reply) => {
                     // Nobody waiting any more is nobody's concern.
-                    reply
-                        .send(self.machine.reports(Instant::now()))
-                        .unwrap_or_default();
+                    reply.send(self.machine.reports(Instant::now())).unwrap_or_default();
                 }
             }
         }
@@ -198,32 +185,13 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
     fn carry_out(&mut self, out: &mut Vec<Output>) -> Result<(), Ended> {
         for output in out.drain(..) {
             match output {
-                Output::Send {
-                    channel,
-                    peer,
-                    frame,
-                } => self
+                Output::Send { channel, peer, frame } => self
                     .link
                     .send(channel, &peer, frame)
-                    .map_err(|error| Ended::Transport {
-                        reason: error.to_string(),
-                    })?,
-                Output::Job {
-                    session,
-                    work,
-                    lane,
-                    job,
-                } => {
+                    .map_err(|error| Ended::Transport { reason: error.to_string() })?,
+                Output::Job { session, work, lane, job } => {
                     let open = self.files.remove(&(session, work));
-                    self.readers.order(
-                        lane,
-                        Order {
-                            session,
-                            work,
-                            job,
-                            open,
-                        },
-                    );
+                    self.readers.order(lane, Order { session, work, job, open });
                 }
                 Output::Forget { session, work } => {
                     self.files.remove(&(session, work));
@@ -231,11 +199,10 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
                 Output::ForgetAll { session } => {
                     self.files.retain(|(holder, _), _| *holder != session);
                 }
-                Output::Fence { cookie } => {
-                    self.feed.fence(cookie).map_err(|error| Ended::Feed {
-                        reason: error.to_string(),
-                    })?
-                }
+                Output::Fence { cookie } => self
+                    .feed
+                    .fence(cookie)
+                    .map_err(|error| Ended::Feed { reason: error.to_string() })?,
                 Output::Event(event) => self.monitor.event(&event),
             }
         }

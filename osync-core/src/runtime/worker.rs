@@ -22,12 +22,8 @@ impl Worker {
     /// # Errors
     /// What the operating system says when it has no thread to give.
     pub fn start(role: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
-        let handle = std::thread::Builder::new()
-            .name(format!("osync-{role}"))
-            .spawn(body)?;
-        Ok(Self {
-            handle: Some(handle),
-        })
+        let handle = std::thread::Builder::new().name(format!("osync-{role}")).spawn(body)?;
+        Ok(Self { handle: Some(handle) })
     }
 
     /// Whether the thread has ended.

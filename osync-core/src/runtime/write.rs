@@ -29,9 +29,7 @@ pub struct Staging {
 
 impl std::fmt::Debug for Staging {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Staging")
-            .field("files", &self.files.len())
-            .finish()
+        f.debug_struct("Staging").field("files", &self.files.len()).finish()
     }
 }
 
@@ -58,40 +56,17 @@ pub fn perform(
     counters: &Counters,
 ) -> Finished {
     match action {
-        Action::Put {
-            work,
-            own,
-            payload,
-            items_bytes,
-        } => {
-            match put(
-                sink,
-                directory,
-                own.as_ref(),
-                &payload,
-                items_bytes,
-                counters,
-            ) {
+        Action::Put { work, own, payload, items_bytes } => {
+            match put(sink, directory, own.as_ref(), &payload, items_bytes, counters) {
                 Ok(failures) => applied(work, failures),
                 Err(error) => breach(&error.to_string()),
             }
         }
-        Action::Open {
-            work,
-            path,
-            size_bytes,
-        } => open(sink, work, path, size_bytes, staging),
-        Action::Chunk {
-            work,
-            offset_bytes,
-            payload,
-        } => chunk(work, offset_bytes, &payload, staging),
-        Action::Close {
-            work,
-            metadata,
-            own,
-            digest,
-        } => {
+        Action::Open { work, path, size_bytes } => open(sink, work, path, size_bytes, staging),
+        Action::Chunk { work, offset_bytes, payload } => {
+            chunk(work, offset_bytes, &payload, staging)
+        }
+        Action::Close { work, metadata, own, digest } => {
             let Some(staged) = staging.files.remove(&work) else {
                 return Finished::default();
             };
@@ -107,25 +82,13 @@ pub fn perform(
             Some(_) => applied(work, Vec::new()),
             None => Finished::default(),
         },
-        Action::Compare {
-            work,
-            range,
-            digest,
-            fidelity,
-        } => answer(work, compare(sink, &range, digest, fidelity, counters)),
-        Action::Listing {
-            work,
-            range,
-            own,
-            payload,
-            fidelity,
-        } => differences(sink, work, &range, own.as_ref(), &payload, fidelity),
-        Action::Rename {
-            work,
-            from,
-            to,
-            metadata,
-        } => {
+        Action::Compare { work, range, digest, fidelity } => {
+            answer(work, compare(sink, &range, digest, fidelity, counters))
+        }
+        Action::Listing { work, range, own, payload, fidelity } => {
+            differences(sink, work, &range, own.as_ref(), &payload, fidelity)
+        }
+        Action::Rename { work, from, to, metadata } => {
             let result = rename(sink, &from, &to, &metadata);
             Counters::add(&counters.renamed, u64::from(result.is_ok()));
             applied(work, failure(None, result).into_iter().collect())
@@ -147,9 +110,7 @@ fn put(
     for (index, (item, content)) in (0_u32..).zip(items) {
         let result = match directory.join(&item.name) {
             Ok(path) => put_item(sink, &path, &item.state, &payload[content], counters),
-            Err(_) => Err(SinkError::Stale {
-                path: directory.clone(),
-            }),
+            Err(_) => Err(SinkError::Stale { path: directory.clone() }),
         };
         failures.extend(failure(Some(index), result));
     }
@@ -218,12 +179,7 @@ fn open(
 ) -> Finished {
     match sink.stage(&path, size_bytes) {
         Ok(file) => {
-            let staged = Staged {
-                path,
-                file,
-                hasher: Hasher::default(),
-                offset_bytes: 0,
-            };
+            let staged = Staged { path, file, hasher: Hasher::default(), offset_bytes: 0 };
             staging.files.insert(work, staged);
             Finished::default()
         }
@@ -258,25 +214,12 @@ fn close(
     own: Option<&Metadata>,
     expected: Digest,
 ) -> Result<(), SinkError> {
-    let Staged {
-        path,
-        file,
-        hasher,
-        offset_bytes,
-    } = staged;
+    let Staged { path, file, hasher, offset_bytes } = staged;
     let actual = hasher.finish();
     if actual != expected {
-        return Err(SinkError::DigestMismatch {
-            path,
-            expected,
-            actual,
-        });
+        return Err(SinkError::DigestMismatch { path, expected, actual });
     }
-    if (metadata.kind
-        != Kind::File {
-            size_bytes: offset_bytes,
-        })
-    {
+    if (metadata.kind != Kind::File { size_bytes: offset_bytes }) {
         return Err(SinkError::Stale { path });
     }
     file.commit(metadata)?;
@@ -297,11 +240,7 @@ fn rename(
             has_same_content(&found, metadata)
         }
     });
-    if is_it {
-        sink.rename(from, to)
-    } else {
-        Err(SinkError::Stale { path: from.clone() })
-    }
+    if is_it { sink.rename(from, to) } else { Err(SinkError::Stale { path: from.clone() }) }
 }
 
 /// A directory's own metadata, where the part is its first, and its entries.
@@ -359,22 +298,12 @@ fn differences(
     let last = extras.pop().unwrap_or_default();
     let message = |own, wanted, extra, is_last| Message::Answer {
         work,
-        answer: Answer::Entries {
-            own,
-            wanted,
-            extra,
-            is_last,
-        },
+        answer: Answer::Entries { own, wanted, extra, is_last },
     };
-    let mut replies: Vec<Message> = extras
-        .into_iter()
-        .map(|extra| message(false, Vec::new(), extra, false))
-        .collect();
+    let mut replies: Vec<Message> =
+        extras.into_iter().map(|extra| message(false, Vec::new(), extra, false)).collect();
     replies.push(message(own, difference.wanted, last, true));
-    Finished {
-        replies,
-        breach: None,
-    }
+    Finished { replies, breach: None }
 }
 
 /// Cuts `names` into parts that fit a message.
@@ -396,33 +325,19 @@ fn parts(names: Vec<Name>) -> Vec<Vec<Name>> {
 
 fn failure(item: Option<u32>, result: Result<(), SinkError>) -> Option<Failure> {
     let error = result.err()?;
-    Some(Failure {
-        item,
-        is_stale: error.is_stale(),
-        text: encode::text(&chain(&error)),
-    })
+    Some(Failure { item, is_stale: error.is_stale(), text: encode::text(&chain(&error)) })
 }
 
 fn answer(work: WorkId, result: Result<Answer, SinkError>) -> Finished {
-    let answer = result.unwrap_or_else(|error| Answer::Failed {
-        text: encode::text(&chain(&error)),
-    });
-    Finished {
-        replies: vec![Message::Answer { work, answer }],
-        breach: None,
-    }
+    let answer =
+        result.unwrap_or_else(|error| Answer::Failed { text: encode::text(&chain(&error)) });
+    Finished { replies: vec![Message::Answer { work, answer }], breach: None }
 }
 
 fn applied(work: WorkId, failures: Vec<Failure>) -> Finished {
-    Finished {
-        replies: vec![Message::Applied { work, failures }],
-        breach: None,
-    }
+    Finished { replies: vec![Message::Applied { work, failures }], breach: None }
 }
 
 fn breach(text: &str) -> Finished {
-    Finished {
-        replies: Vec::new(),
-        breach: Some(encode::text(text)),
-    }
+    Finished { replies: Vec::new(), breach: Some(encode::text(text)) }
 }

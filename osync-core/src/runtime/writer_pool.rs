@@ -37,18 +37,14 @@ impl WriterPool {
         counters: &Arc<Counters>,
     ) -> std::io::Result<(Self, Receiver<(Ticket, Finished)>)> {
         let (results, receiver) = bounded(writers * TASKS_MAX);
-        let mut pool = Self {
-            orders: Vec::new(),
-            workers: Vec::new(),
-        };
+        let mut pool = Self { orders: Vec::new(), workers: Vec::new() };
         for index in 0..writers {
             let (sender, orders) = bounded(TASKS_MAX);
             let (sink, counters) = (Arc::clone(sink), Arc::clone(counters));
             let results = results.clone();
-            pool.workers
-                .push(Worker::start(&format!("writer-{index}"), move || {
-                    serve(sink.as_ref(), &orders, &results, &counters);
-                })?);
+            pool.workers.push(Worker::start(&format!("writer-{index}"), move || {
+                serve(sink.as_ref(), &orders, &results, &counters);
+            })?);
             pool.orders.push(sender);
         }
         Ok((pool, receiver))
@@ -90,11 +86,7 @@ fn serve(
     let mut staging = Staging::default();
     for order in orders {
         match order {
-            Order::Do(Task {
-                directory,
-                ticket,
-                action,
-            }) => {
+            Order::Do(Task { directory, ticket, action }) => {
                 let finished = write::perform(sink, &directory, action, &mut staging, counters);
                 if results.send((ticket, finished)).is_err() {
                     return;

@@ -91,9 +91,7 @@ pub fn items(
             State::File(metadata) => {
                 check_metadata(metadata)?;
                 if !metadata.kind.is_file() {
-                    return Err(DecodeError::Impossible(
-                        "content of something else than a file",
-                    ));
+                    return Err(DecodeError::Impossible("content of something else than a file"));
                 }
                 usize::try_from(metadata.kind.size_bytes())
                     .map_err(|_| DecodeError::Impossible("content longer than the payload"))?
@@ -136,9 +134,7 @@ pub fn entries(payload: &[u8]) -> Result<Vec<Entry>, DecodeError> {
     if !entries.windows(2).all(|pair| pair[0].name < pair[1].name) {
         return Err(DecodeError::Impossible("entries out of order"));
     }
-    entries
-        .iter()
-        .try_for_each(|entry| check_metadata(&entry.metadata))?;
+    entries.iter().try_for_each(|entry| check_metadata(&entry.metadata))?;
     Ok(entries)
 }
 
@@ -166,23 +162,15 @@ fn check(message: &Message, payload_bytes: usize) -> Result<(), DecodeError> {
             check_metadata(metadata)?;
             check_own(own.as_ref())?;
             if !metadata.kind.is_file() {
-                return Err(DecodeError::Impossible(
-                    "chunks of something else than a file",
-                ));
+                return Err(DecodeError::Impossible("chunks of something else than a file"));
             }
         }
         Message::Rename { metadata, .. } => check_metadata(metadata)?,
-        Message::Refused { text, .. }
-        | Message::Answer {
-            answer: Answer::Failed { text },
-            ..
-        } => {
+        Message::Refused { text, .. } | Message::Answer { answer: Answer::Failed { text }, .. } => {
             check_text(text)?;
         }
         Message::Applied { failures, .. } => {
-            failures
-                .iter()
-                .try_for_each(|failure| check_text(&failure.text))?;
+            failures.iter().try_for_each(|failure| check_text(&failure.text))?;
         }
         Message::Hello { .. }
         | Message::HelloAcknowledgement { .. }
@@ -212,9 +200,7 @@ fn check(message: &Message, payload_bytes: usize) -> Result<(), DecodeError> {
 fn check_own(own: Option<&Metadata>) -> Result<(), DecodeError> {
     let Some(metadata) = own else { return Ok(()) };
     if !metadata.kind.is_directory() {
-        return Err(DecodeError::Impossible(
-            "a directory's metadata of another kind",
-        ));
+        return Err(DecodeError::Impossible("a directory's metadata of another kind"));
     }
     check_metadata(metadata)
 }
@@ -235,9 +221,5 @@ fn check_metadata(metadata: &Metadata) -> Result<(), DecodeError> {
 }
 
 fn check_text(text: &str) -> Result<(), DecodeError> {
-    if text.len() > TEXT_BYTES_MAX {
-        Err(DecodeError::Impossible("text length"))
-    } else {
-        Ok(())
-    }
+    if text.len() > TEXT_BYTES_MAX { Err(DecodeError::Impossible("text length")) } else { Ok(()) }
 }

@@ -15,10 +15,7 @@ pub fn frame(envelope: &Envelope, payload: Bytes) -> Frame {
     header.extend_from_slice(&MAGIC);
     header.extend_from_slice(&VERSION.to_le_bytes());
     append(envelope, &mut header);
-    Frame {
-        header: Bytes::from(header),
-        payload,
-    }
+    Frame { header: Bytes::from(header), payload }
 }
 
 /// Appends the encoded `items` to `payload`; returns how many bytes that took.

@@ -9,9 +9,9 @@
 //!
 //! [`Envelope`]: message::Envelope
 
-pub mod decode;
-pub mod encode;
 pub mod message;
+pub mod encode;
+pub mod decode;
 
 /// First bytes of every header.
 pub const MAGIC: [u8; 4] = *b"OSYN";

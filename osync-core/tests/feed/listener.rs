@@ -29,11 +29,7 @@ impl Listener {
     pub(crate) fn start_with(mut feed: InotifyFeed, capacity: usize) -> Self {
         let (sender, changes) = crossbeam_channel::bounded(capacity);
         feed.start(Reporter::new(sender)).unwrap();
-        Self {
-            feed,
-            changes,
-            cookie: 0,
-        }
+        Self { feed, changes, cookie: 0 }
     }
 
     /// Everything reported up to and without the first change that is `last`, and that one.

@@ -35,11 +35,7 @@ impl Tree {
         let outside = directory.path().join("outside");
         std::fs::create_dir(&root).unwrap();
         std::fs::create_dir(&outside).unwrap();
-        Self {
-            _directory: directory,
-            root,
-            outside,
-        }
+        Self { _directory: directory, root, outside }
     }
 }
 

@@ -65,9 +65,7 @@ impl ChannelFeed {
     #[must_use]
     pub fn new() -> (Self, ChannelFeedHandle) {
         let queue = Arc::<Queue>::default();
-        let handle = ChannelFeedHandle {
-            queue: Arc::clone(&queue),
-        };
+        let handle = ChannelFeedHandle { queue: Arc::clone(&queue) };
         let carrier = None;
         (Self { queue, carrier }, handle)
     }
@@ -84,10 +82,7 @@ impl ChannelFeedHandle {
         let queue = &*self.queue;
         let mut waiting = queue.lock();
         while waiting.changes.len() >= QUEUE_CHANGES_MAX && !waiting.is_closed {
-            waiting = queue
-                .moved
-                .wait(waiting)
-                .unwrap_or_else(PoisonError::into_inner);
+            waiting = queue.moved.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         queue.put(waiting, change)
     }
@@ -122,9 +117,7 @@ impl ChangeFeed for ChannelFeed {
             return Err(FeedError::Ended);
         }
         let queue = &*self.queue;
-        queue
-            .put(queue.lock(), Change::Fence { cookie })
-            .map_err(|Stopped| FeedError::Ended)
+        queue.put(queue.lock(), Change::Fence { cookie }).map_err(|Stopped| FeedError::Ended)
     }
 
     fn stop(&mut self) {
@@ -172,10 +165,7 @@ impl Queue {
                 self.moved.notify_all();
                 return Some(change);
             }
-            waiting = self
-                .moved
-                .wait(waiting)
-                .unwrap_or_else(PoisonError::into_inner);
+            waiting = self.moved.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

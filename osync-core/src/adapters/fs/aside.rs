@@ -125,9 +125,8 @@ impl Aside {
         let mut sweeper = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner);
         if sweeper.is_none() {
             let inner = Arc::clone(&self.inner);
-            let started = Builder::new()
-                .name("osync-sweeper".to_owned())
-                .spawn(move || inner.run());
+            let started =
+                Builder::new().name("osync-sweeper".to_owned()).spawn(move || inner.run());
             match started {
                 Ok(handle) => *sweeper = Some(handle),
                 // Tidying does the same work, later.
@@ -215,9 +214,7 @@ impl Inner {
         }
         let root = self.root.descriptor();
         let removed = self.keeping_root_time(|| {
-            unlocked(root, || {
-                fs::unlinkat(root, RESERVED_NAME, AtFlags::REMOVEDIR)
-            })
+            unlocked(root, || fs::unlinkat(root, RESERVED_NAME, AtFlags::REMOVEDIR))
         });
         match removed {
             Ok(()) | Err(Errno::NOENT) => state.directory = None,
@@ -233,11 +230,9 @@ impl Inner {
     fn make(&self) -> Result<Arc<OwnedFd>> {
         let root = self.root.descriptor();
         self.keeping_root_time(|| {
-            unlocked(root, || {
-                match fs::mkdirat(root, RESERVED_NAME, Mode::RWXU) {
-                    Err(Errno::EXIST) => Ok(()),
-                    made => made,
-                }
+            unlocked(root, || match fs::mkdirat(root, RESERVED_NAME, Mode::RWXU) {
+                Err(Errno::EXIST) => Ok(()),
+                made => made,
             })
         })?;
         self.enter().map(Arc::new)
@@ -279,8 +274,7 @@ impl Inner {
             }
             Ok(true)
         })?;
-        self.numbers
-            .store(number_max.saturating_add(1), Ordering::Relaxed);
+        self.numbers.store(number_max.saturating_add(1), Ordering::Relaxed);
         for name in others {
             let doomed = numbered(DOOMED, self.fresh());
             match fs::unlinkat(&directory, name.as_slice(), AtFlags::empty()) {
@@ -355,11 +349,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let cleared = if self.is_filled {
-            self.clear()
-        } else {
-            Ok(false)
-        };
+        let cleared = if self.is_filled { self.clear() } else { Ok(false) };
         let mut state = self.inner.state();
         state.places -= 1;
         state.last_used = Instant::now();

@@ -51,10 +51,7 @@ impl Directories {
     pub(super) fn new() -> Self {
         let descriptors_max = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let quarter = usize::try_from(descriptors_max / 4).unwrap_or(usize::MAX);
-        Self {
-            kept: Mutex::default(),
-            entries_max: quarter.clamp(1, DIRECTORY_CACHE_ENTRIES_MAX),
-        }
+        Self { kept: Mutex::default(), entries_max: quarter.clamp(1, DIRECTORY_CACHE_ENTRIES_MAX) }
     }
 
     /// The descriptor of the directory at `path`: from memory, if it is fresh there, or by `find`.
@@ -100,11 +97,7 @@ impl Directories {
             kept.forget(path);
         } else if kept.generation == generation {
             kept.make_room(self.entries_max);
-            let entry = Entry {
-                descriptor: Arc::clone(&descriptor),
-                found,
-                used: kept.uses,
-            };
+            let entry = Entry { descriptor: Arc::clone(&descriptor), found, used: kept.uses };
             kept.by_path.insert(path.clone(), entry);
         }
         Ok(descriptor)

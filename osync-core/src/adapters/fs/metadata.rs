@@ -48,14 +48,10 @@ fn look_with(directory: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<S
         let file_type = FileType::from_raw_mode(stat.stx_mode.into());
         let mut is_foreign = false;
         let kind = match file_type {
-            FileType::RegularFile => Kind::File {
-                size_bytes: stat.stx_size,
-            },
+            FileType::RegularFile => Kind::File { size_bytes: stat.stx_size },
             FileType::Directory => Kind::Directory,
             FileType::Symlink => match fs::readlinkat(directory, name, Vec::new()) {
-                Ok(target) => Kind::Symlink {
-                    target: target.into_bytes().into(),
-                },
+                Ok(target) => Kind::Symlink { target: target.into_bytes().into() },
                 // It was a link a moment ago.
                 Err(Errno::INVAL) => continue,
                 Err(errno) => return Err(errno),
@@ -89,10 +85,7 @@ fn look_with(directory: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<S
 }
 
 fn timestamp(time: StatxTimestamp) -> Timestamp {
-    Timestamp {
-        seconds: time.tv_sec,
-        nanoseconds: time.tv_nsec,
-    }
+    Timestamp { seconds: time.tv_sec, nanoseconds: time.tv_nsec }
 }
 
 /// What metadata is applied to.
@@ -144,10 +137,7 @@ pub(super) fn set_modified(target: Target<'_>, modified: Timestamp) -> Result<()
         return Err(Errno::INVAL);
     }
     let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec {
             tv_sec: modified.seconds,
             tv_nsec: modified.nanoseconds.into(),
@@ -161,9 +151,5 @@ pub(super) fn set_modified(target: Target<'_>, modified: Timestamp) -> Result<()
 
 /// Refuses the number by which the kernel understands "leave it".
 fn id(raw: u32) -> Result<u32> {
-    if raw == u32::MAX {
-        Err(Errno::INVAL)
-    } else {
-        Ok(raw)
-    }
+    if raw == u32::MAX { Err(Errno::INVAL) } else { Ok(raw) }
 }

@@ -53,10 +53,8 @@ impl Names {
 
     /// The names above `after`, or all.
     pub(super) fn above(&self, after: Option<&[u8]>) -> impl ExactSizeIterator<Item = &[u8]> {
-        let from = after.map_or(0, |after| {
-            self.index
-                .partition_point(|&at| slice(&self.arena, at) <= after)
-        });
+        let from = after
+            .map_or(0, |after| self.index.partition_point(|&at| slice(&self.arena, at) <= after));
         self.index[from..].iter().map(|&at| slice(&self.arena, at))
     }
 

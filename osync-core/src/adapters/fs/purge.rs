@@ -88,7 +88,5 @@ fn detach(
         done => return done,
     }
     let moved = enter(directory, child, PLACE)?;
-    unlocked(moved.as_fd(), || {
-        fs::renameat(directory, child, aside, numbered(DOOMED, fresh()))
-    })
+    unlocked(moved.as_fd(), || fs::renameat(directory, child, aside, numbered(DOOMED, fresh())))
 }

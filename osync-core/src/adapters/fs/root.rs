@@ -16,20 +16,15 @@ use crate::model::rel_path::RelPath;
 const PIECE_BYTES_MAX: usize = 4_000;
 
 /// For a descriptor to work relative to, not to read.
-pub(super) const PLACE: OFlags = OFlags::PATH
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+pub(super) const PLACE: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// For a descriptor to list.
-pub(super) const LISTING: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+pub(super) const LISTING: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-const BENEATH: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_SYMLINKS)
-    .union(ResolveFlags::NO_MAGICLINKS);
+const BENEATH: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// The root of a tree, held open.
 #[derive(Debug)]
@@ -49,12 +44,7 @@ impl Root {
         let descriptor = fs::open(&path, flags, Mode::empty())?;
         let identity = identity(&fs::fstat(&descriptor)?);
         let probe = fs::openat2(&descriptor, ".", PLACE, Mode::empty(), BENEATH);
-        Ok(Self {
-            path,
-            descriptor,
-            identity,
-            has_openat2: probe.is_ok(),
-        })
+        Ok(Self { path, descriptor, identity, has_openat2: probe.is_ok() })
     }
 
     /// This root, found component by component as on kernels without `openat2`.
@@ -132,11 +122,7 @@ pub(super) fn is_removed(directory: &OwnedFd) -> bool {
 }
 
 fn link_is_no_directory(errno: Errno) -> Errno {
-    if errno == Errno::LOOP {
-        Errno::NOTDIR
-    } else {
-        errno
-    }
+    if errno == Errno::LOOP { Errno::NOTDIR } else { errno }
 }
 
 /// Repeats what a signal or a rename elsewhere has interrupted.

@@ -62,10 +62,7 @@ impl DirectorySink {
     fn on(root: Root, change: impl FnOnce(Versions) -> Versions) -> std::io::Result<Self> {
         let root = Arc::new(root);
         let is_superuser = geteuid().is_root();
-        let fidelity = Fidelity {
-            owner: is_superuser,
-            set_id: is_superuser,
-        };
+        let fidelity = Fidelity { owner: is_superuser, set_id: is_superuser };
         let aside = Aside::open(Arc::clone(&root))?;
         Ok(Self {
             tree: Arc::new(Tree {
@@ -80,11 +77,7 @@ impl DirectorySink {
 }
 
 fn cannot_open(source: std::io::Error) -> SinkError {
-    SinkError::Io {
-        verb: "open",
-        path: RelPath::root(),
-        source,
-    }
+    SinkError::Io { verb: "open", path: RelPath::root(), source }
 }
 
 impl Sink for DirectorySink {
@@ -100,13 +93,9 @@ impl Sink for DirectorySink {
                 look_at(tree.root.descriptor()).map(Some)
             }
             Some(_) if is_reserved(path) => return Ok(None),
-            Some((parent, name)) => tree
-                .directory(&parent, Missing::Stays)
-                .and_then(|directory| {
-                    unlocked(directory.as_fd(), || {
-                        look(directory.as_fd(), name.as_bytes())
-                    })
-                }),
+            Some((parent, name)) => tree.directory(&parent, Missing::Stays).and_then(|directory| {
+                unlocked(directory.as_fd(), || look(directory.as_fd(), name.as_bytes()))
+            }),
         };
         match seen {
             Ok(Some(seen)) => Ok(Some(seen.metadata)),
@@ -154,16 +143,10 @@ impl Sink for DirectorySink {
 
     fn stage(&self, path: &RelPath, _size_bytes: u64) -> Result<Box<dyn StagedFile>, SinkError> {
         let versions = &self.tree.versions;
-        let version = self
-            .tree
-            .in_parent("stage", path, Missing::IsMade, |directory, _| {
-                versions.file(directory, 0o600)
-            })?;
-        Ok(Box::new(Staged {
-            version,
-            tree: Arc::clone(&self.tree),
-            path: path.clone(),
-        }))
+        let version = self.tree.in_parent("stage", path, Missing::IsMade, |directory, _| {
+            versions.file(directory, 0o600)
+        })?;
+        Ok(Box::new(Staged { version, tree: Arc::clone(&self.tree), path: path.clone() }))
     }
 
     fn make_directory(&self, path: &RelPath) -> Result<bool, SinkError> {
@@ -186,9 +169,7 @@ impl Sink for DirectorySink {
 
     fn make_special(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
         let versions = &self.tree.versions;
-        self.tree.put("make", path, |directory, name| {
-            versions.special(metadata, directory, name)
-        })
+        self.tree.put("make", path, |directory, name| versions.special(metadata, directory, name))
     }
 
     fn set_metadata(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
@@ -273,11 +254,7 @@ impl StagedFile for Staged {
     }
 
     fn commit(mut self: Box<Self>, metadata: &Metadata) -> Result<(), SinkError> {
-        let Self {
-            version,
-            tree,
-            path,
-        } = &mut *self;
+        let Self { version, tree, path } = &mut *self;
         tree.put("write", path, |directory, name| {
             tree.versions.publish(version, metadata, directory, name)
         })

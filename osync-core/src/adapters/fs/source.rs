@@ -57,16 +57,9 @@ impl DirectorySource {
     }
 
     fn on(root: std::io::Result<Root>) -> Result<Self, SourceError> {
-        let root = root.map_err(|source| SourceError::Io {
-            verb: "open",
-            path: RelPath::root(),
-            source,
-        })?;
-        Ok(Self {
-            root,
-            listings: Listings::default(),
-            has_warned: AtomicBool::new(false),
-        })
+        let root =
+            root.map_err(|source| SourceError::Io { verb: "open", path: RelPath::root(), source })?;
+        Ok(Self { root, listings: Listings::default(), has_warned: AtomicBool::new(false) })
     }
 
     /// Runs `operation` on the directory above `path` and the name there; `None` if it finds nothing.
@@ -99,18 +92,12 @@ impl DirectorySource {
                 self.check_root()?;
                 Ok(None)
             }
-            Err(errno) => Err(SourceError::Io {
-                verb,
-                path: path.clone(),
-                source: errno.into(),
-            }),
+            Err(errno) => Err(SourceError::Io { verb, path: path.clone(), source: errno.into() }),
         }
     }
 
     fn check_root(&self) -> Result<(), SourceError> {
-        self.root
-            .check()
-            .map_err(|reason| SourceError::RootLost { reason })
+        self.root.check().map_err(|reason| SourceError::RootLost { reason })
     }
 
     fn open_directory(&self, directory: &RelPath) -> io::Result<OwnedFd> {
@@ -178,10 +165,10 @@ impl Source for DirectorySource {
         {
             match look(open.as_fd(), name).map_err(failed)? {
                 Some(seen) if seen.is_foreign => self.warn_once(directory),
-                Some(seen) => entries.push(Entry {
-                    name: checked(directory, name)?,
-                    metadata: seen.metadata,
-                }),
+                Some(seen) => {
+                    entries
+                        .push(Entry { name: checked(directory, name)?, metadata: seen.metadata });
+                }
                 None => {}
             }
         }
@@ -212,12 +199,8 @@ impl Source for DirectorySource {
             };
             Ok(is_regular(&fs::fstat(&file)?).then_some(file))
         })?;
-        Ok(file.map(|file| -> Box<dyn SourceFile> {
-            Box::new(OpenFile {
-                path: path.clone(),
-                file,
-            })
-        }))
+        Ok(file
+            .map(|file| -> Box<dyn SourceFile> { Box::new(OpenFile { path: path.clone(), file }) }))
     }
 }
 
@@ -240,10 +223,7 @@ fn open_regular(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
 fn checked(directory: &RelPath, name: &[u8]) -> Result<Name, SourceError> {
     Name::new(name).map_err(|source| SourceError::Path {
         directory: directory.clone(),
-        source: RelPathError::Component {
-            index: directory.components().count(),
-            source,
-        },
+        source: RelPathError::Component { index: directory.components().count(), source },
     })
 }
 
@@ -256,11 +236,7 @@ struct OpenFile {
 
 impl OpenFile {
     fn failed(&self, verb: &'static str, errno: Errno) -> SourceError {
-        SourceError::Io {
-            verb,
-            path: self.path.clone(),
-            source: errno.into(),
-        }
+        SourceError::Io { verb, path: self.path.clone(), source: errno.into() }
     }
 }
 

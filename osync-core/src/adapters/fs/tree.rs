@@ -80,9 +80,7 @@ impl Tree {
             return Err(self.failed(verb, path, Errno::INVAL));
         };
         let mut work_in = |directory: &OwnedFd| {
-            unlocked(directory.as_fd(), || {
-                operation(directory.as_fd(), name.as_bytes())
-            })
+            unlocked(directory.as_fd(), || operation(directory.as_fd(), name.as_bytes()))
         };
         let found = self.directory(&parent, missing);
         let done = found.and_then(|directory| match work_in(&directory) {
@@ -101,17 +99,11 @@ impl Tree {
         if let Err(lost) = self.check_root() {
             return lost;
         }
-        SinkError::Io {
-            verb,
-            path: path.clone(),
-            source: errno.into(),
-        }
+        SinkError::Io { verb, path: path.clone(), source: errno.into() }
     }
 
     pub(super) fn check_root(&self) -> Result<(), SinkError> {
-        self.root
-            .check()
-            .map_err(|reason| SinkError::RootLost { reason })
+        self.root.check().map_err(|reason| SinkError::RootLost { reason })
     }
 
     /// Puts something at `path` by `put`, which says what it replaced.
@@ -132,18 +124,13 @@ impl Tree {
     pub(super) fn set_metadata(&self, path: &RelPath, wanted: &Metadata) -> OsResult<bool> {
         let Some((parent, name)) = path.split() else {
             let root = self.root.descriptor();
-            return self
-                .versions
-                .aside
-                .with_root_still(|| self.mend(root, b".", wanted));
+            return self.versions.aside.with_root_still(|| self.mend(root, b".", wanted));
         };
         if is_reserved(path) {
             return Ok(false);
         }
         let directory = self.directory(&parent, Missing::Stays)?;
-        unlocked(directory.as_fd(), || {
-            self.mend(directory.as_fd(), name.as_bytes(), wanted)
-        })
+        unlocked(directory.as_fd(), || self.mend(directory.as_fd(), name.as_bytes(), wanted))
     }
 
     fn mend(&self, directory: BorrowedFd<'_>, name: &[u8], wanted: &Metadata) -> OsResult<bool> {
@@ -203,9 +190,9 @@ impl Tree {
         let is_kept = kept.is_some();
         let names = match kept {
             Some(names) => names,
-            None => Arc::new(Names::read(directory, |name| {
-                !(path.is_root() && name == RESERVED_NAME)
-            })?),
+            None => {
+                Arc::new(Names::read(directory, |name| !(path.is_root() && name == RESERVED_NAME))?)
+            }
         };
         let mut entries = Vec::new();
         for name in names.above(after.map(Name::as_bytes)) {

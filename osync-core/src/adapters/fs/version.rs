@@ -65,10 +65,7 @@ impl Versions {
                     self.lacks_unnamed_files.store(true, Ordering::Relaxed);
                 }
                 opened => {
-                    return Ok(FileVersion {
-                        file: opened?,
-                        place: None,
-                    });
+                    return Ok(FileVersion { file: opened?, place: None });
                 }
             }
         }
@@ -76,10 +73,7 @@ impl Versions {
         let flags = access | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let file = fs::openat(place.directory(), place.name(), flags, mode)?;
         place.fill();
-        Ok(FileVersion {
-            file,
-            place: Some(place),
-        })
+        Ok(FileVersion { file, place: Some(place) })
     }
 
     /// Makes a version of a file visible at `name` in `directory`; returns what it replaced.
@@ -207,9 +201,7 @@ impl Versions {
 }
 
 fn set_aside(directory: BorrowedFd<'_>, name: &[u8], place: &mut Place) -> Result<()> {
-    movable(directory, name, || {
-        fs::renameat(directory, name, place.directory(), place.name())
-    })?;
+    movable(directory, name, || fs::renameat(directory, name, place.directory(), place.name()))?;
     place.fill();
     Ok(())
 }

@@ -55,17 +55,11 @@ impl Transport for InProcessTransport {
         let mut places = self.hub.places();
         for address in [&details.control, &details.data] {
             if places.contains_key(address) {
-                return Err(refused(
-                    address,
-                    "another source is there: stop it or choose another",
-                ));
+                return Err(refused(address, "another source is there: stop it or choose another"));
             }
         }
         for address in [&details.control, &details.data] {
-            let place = Place {
-                source: arrivals.clone(),
-                sinks: HashMap::new(),
-            };
+            let place = Place { source: arrivals.clone(), sinks: HashMap::new() };
             places.insert(address.clone(), place);
         }
         drop(places);
@@ -113,10 +107,7 @@ fn address(details: &ConnectionDetails, channel: Channel) -> &str {
 }
 
 fn refused(address: &str, reason: &str) -> TransportError {
-    TransportError::Address {
-        address: address.to_owned(),
-        reason: reason.to_owned(),
-    }
+    TransportError::Address { address: address.to_owned(), reason: reason.to_owned() }
 }
 
 /// Who is where.
@@ -179,11 +170,7 @@ impl Hub {
 
 /// Gives `receiver` the frame; `false` if it is gone or takes nothing for [`FULL_WAIT_MAX`].
 fn deliver(receiver: &Sender<Arrival>, channel: Channel, peer: PeerId, frame: Frame) -> bool {
-    let arrival = Arrival::Frame {
-        channel,
-        peer,
-        frame,
-    };
+    let arrival = Arrival::Frame { channel, peer, frame };
     receiver.send_timeout(arrival, FULL_WAIT_MAX).is_ok()
 }
 
@@ -196,10 +183,7 @@ struct Notices {
 
 impl Notices {
     fn new(arrivals: Sender<Arrival>) -> Self {
-        Self {
-            arrivals,
-            untold: VecDeque::new(),
-        }
+        Self { arrivals, untold: VecDeque::new() }
     }
 
     fn unreachable(&mut self, channel: Channel, peer: PeerId) {
@@ -314,10 +298,7 @@ impl SinkLink for InProcessSink {
         self.close(Channel::Data);
         let peer = PeerId::new(&session.routing_id());
         // With nobody there, every send on it says Unreachable, as on a network.
-        if self
-            .hub
-            .connect(&self.details.data, &peer, &self.notices.arrivals)
-        {
+        if self.hub.connect(&self.details.data, &peer, &self.notices.arrivals) {
             self.data = Some(peer);
         }
         Ok(())
@@ -383,9 +364,6 @@ mod tests {
         at_sink.try_recv().unwrap();
         source.send(Channel::Data, &peer, Frame::default()).unwrap();
         let channel = Channel::Data;
-        assert_eq!(
-            at_source.try_recv(),
-            Ok(Arrival::Unreachable { channel, peer })
-        );
+        assert_eq!(at_source.try_recv(), Ok(Arrival::Unreachable { channel, peer }));
     }
 }

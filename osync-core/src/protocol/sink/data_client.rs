@@ -70,23 +70,12 @@ impl DataClient {
             return Err("more than was asked for");
         }
         self.unfinished += 1;
-        let ticket = Ticket {
-            epoch: self.epoch,
-            sequence,
-            bytes,
-        };
-        Ok(Some(Task {
-            directory,
-            ticket,
-            action,
-        }))
+        let ticket = Ticket { epoch: self.epoch, sequence, bytes };
+        Ok(Some(Task { directory, ticket, action }))
     }
 
     /// What `message` asks for, and in which directory.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "every other message is out of place"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other message is out of place")]
     fn action_of(
         &mut self,
         message: Message,
@@ -94,113 +83,41 @@ impl DataClient {
     ) -> Result<(RelPath, Action), &'static str> {
         let fidelity = self.fidelity;
         Ok(match message {
-            Message::Put {
-                work,
-                directory,
-                own,
-                items_bytes,
-            } => (
-                directory,
-                Action::Put {
-                    work,
-                    own,
-                    payload,
-                    items_bytes,
-                },
-            ),
-            Message::Open {
-                work,
-                path,
-                size_bytes,
-            } => {
+            Message::Put { work, directory, own, items_bytes } => {
+                (directory, Action::Put { work, own, payload, items_bytes })
+            }
+            Message::Open { work, path, size_bytes } => {
                 let directory = path.parent().ok_or("the root is no file")?;
                 if self.larges.len() >= LARGES_MAX {
                     return Err("too many files at once");
                 }
                 self.larges.insert(work, directory.clone());
-                (
-                    directory,
-                    Action::Open {
-                        work,
-                        path,
-                        size_bytes,
-                    },
-                )
+                (directory, Action::Open { work, path, size_bytes })
             }
             Message::Chunk { work, offset_bytes } => {
                 let directory = self.larges.get(&work).ok_or("a chunk of no file")?;
-                (
-                    directory.clone(),
-                    Action::Chunk {
-                        work,
-                        offset_bytes,
-                        payload,
-                    },
-                )
+                (directory.clone(), Action::Chunk { work, offset_bytes, payload })
             }
-            Message::Close {
-                work,
-                metadata,
-                own,
-                digest,
-            } => {
+            Message::Close { work, metadata, own, digest } => {
                 let directory = self.larges.remove(&work).ok_or("the end of no file")?;
-                (
-                    directory,
-                    Action::Close {
-                        work,
-                        metadata,
-                        own,
-                        digest,
-                    },
-                )
+                (directory, Action::Close { work, metadata, own, digest })
             }
             Message::Abort { work } => {
                 let directory = self.larges.remove(&work).ok_or("the end of no file")?;
                 (directory, Action::Abort { work })
             }
-            Message::Compare {
-                work,
-                range,
-                digest,
-            } => (
-                range.directory.clone(),
-                Action::Compare {
-                    work,
-                    range,
-                    digest,
-                    fidelity,
-                },
-            ),
-            Message::Listing { work, range, own } => (
-                range.directory.clone(),
-                Action::Listing {
-                    work,
-                    range,
-                    own,
-                    payload,
-                    fidelity,
-                },
-            ),
-            Message::Rename {
-                work,
-                from,
-                to,
-                metadata,
-            } => {
+            Message::Compare { work, range, digest } => {
+                (range.directory.clone(), Action::Compare { work, range, digest, fidelity })
+            }
+            Message::Listing { work, range, own } => {
+                (range.directory.clone(), Action::Listing { work, range, own, payload, fidelity })
+            }
+            Message::Rename { work, from, to, metadata } => {
                 let directory = to.parent().ok_or("the root cannot be moved")?;
                 if from.is_root() || from.is_within(&to) || to.is_within(&from) {
                     return Err("a rename into itself");
                 }
-                (
-                    directory,
-                    Action::Rename {
-                        work,
-                        from,
-                        to,
-                        metadata,
-                    },
-                )
+                (directory, Action::Rename { work, from, to, metadata })
             }
             Message::Heartbeat => (RelPath::root(), Action::Nothing),
             _ => return Err("a message that does not belong on the data channel"),
@@ -215,10 +132,8 @@ impl DataClient {
             return None;
         }
         self.granted_bytes = self.consumed_bytes;
-        let grant = Message::Credit {
-            consumed_bytes: self.consumed_bytes,
-            newest: ticket.sequence,
-        };
+        let grant =
+            Message::Credit { consumed_bytes: self.consumed_bytes, newest: ticket.sequence };
         Some((self.outbound.take(), grant))
     }
 }

@@ -5,6 +5,6 @@
 //!
 //! [`SourceController`]: source_controller::SourceController
 
+pub mod task;
 pub mod data_client;
 pub mod source_controller;
-pub mod task;

@@ -19,7 +19,6 @@ pub struct DataService {
     session: u64,
     outbound: Outbound,
     window: Window,
-    wire_bytes: u64,
 }
 
 impl DataService {
@@ -31,7 +30,6 @@ impl DataService {
             session: session.tag(),
             outbound: Outbound::default(),
             window: Window::new(),
-            wire_bytes: 0,
         }
     }
 
@@ -52,25 +50,11 @@ impl DataService {
         self.window.on_credit(consumed_bytes, newest, now)
     }
 
-    /// Bytes sent so far.
-    #[must_use]
-    pub fn wire_bytes(&self) -> u64 {
-        self.wire_bytes
-    }
-
     /// The frame of `message`, numbered and counted.
     pub fn frame(&mut self, message: Message, payload: Bytes, now: Instant) -> Frame {
         let sequence = self.outbound.take();
-        let frame = encode::frame(
-            &Envelope {
-                session: self.session,
-                sequence,
-                message,
-            },
-            payload,
-        );
+        let frame = encode::frame(&Envelope { session: self.session, sequence, message }, payload);
         self.window.on_sent(sequence, frame.len_bytes() as u64, now);
-        self.wire_bytes += frame.len_bytes() as u64;
         frame
     }
 }

@@ -6,10 +6,10 @@
 //! [`SourceControlService`]: control_service::SourceControlService
 //! [`SinkPeer`]: peer::SinkPeer
 
-pub mod control_service;
-pub mod data_service;
 pub mod job;
-pub mod peer;
+pub mod data_service;
+pub mod work;
 pub mod problems;
 pub mod transfer;
-pub mod work;
+pub mod peer;
+pub mod control_service;

@@ -6,6 +6,7 @@
 //!
 //! Each phase is a type; a transition consumes the one before it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::model::fidelity::Fidelity;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::options::SourceOptions;
+use crate::ports::counters::Counters;
 use crate::ports::transport::PeerId;
 use crate::protocol::sequence::{Inbound, Outbound};
 use crate::protocol::source::transfer::{Output, Transfer};
@@ -96,27 +98,14 @@ impl SinkPeer<Initialisation> {
         now: Instant,
         out: &mut Vec<Output>,
     ) -> Self {
-        let phase = Initialisation {
-            fidelity,
-            began_at: now,
-            synchronise_at: None,
-        };
-        let peer = Self {
-            id,
-            session,
-            control,
-            heard_at: now,
-            phase,
-        };
+        let phase = Initialisation { fidelity, began_at: now, synchronise_at: None };
+        let peer = Self { id, session, control, heard_at: now, phase };
         peer.say(Message::HelloAcknowledgement { session }, out);
         peer
     }
 
     /// Takes a message of the handshake; returns whether it was the last one.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "every other message is out of place"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other message is out of place")]
     pub fn on_message(&mut self, message: &Message, now: Instant, out: &mut Vec<Output>) -> bool {
         self.heard_at = now;
         match message {
@@ -152,9 +141,7 @@ impl SinkPeer<Initialisation> {
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
         let timeout = self.phase.began_at + HANDSHAKE_MAX;
-        self.phase
-            .synchronise_at
-            .map_or(timeout, |at| at.min(timeout))
+        self.phase.synchronise_at.map_or(timeout, |at| at.min(timeout))
     }
 
     /// Whether the handshake has taken too long.
@@ -169,20 +156,19 @@ impl SinkPeer<Initialisation> {
         self,
         fidelity: Fidelity,
         options: &SourceOptions,
+        counters: Arc<Counters>,
         now: Instant,
         out: &mut Vec<Output>,
     ) -> SinkPeer<Transferring> {
         let fidelity = fidelity.common(self.phase.fidelity);
-        self.say(
-            Message::RegistrationSuccessAcknowledgement { fidelity },
-            out,
-        );
+        self.say(Message::RegistrationSuccessAcknowledgement { fidelity }, out);
         let transfer = Transfer::new(
             &self.session,
             self.control.clone(),
             Outbound::default(),
             fidelity,
             options,
+            counters,
             now,
         );
         let phase = Transferring {
@@ -190,19 +176,8 @@ impl SinkPeer<Initialisation> {
             data_inbound: Inbound::default(),
             transfer,
         };
-        let Self {
-            id,
-            session,
-            control,
-            ..
-        } = self;
-        SinkPeer {
-            id,
-            session,
-            control,
-            heard_at: now,
-            phase,
-        }
+        let Self { id, session, control, .. } = self;
+        SinkPeer { id, session, control, heard_at: now, phase }
     }
 
     fn say(&self, message: Message, out: &mut Vec<Output>) {
@@ -221,20 +196,8 @@ impl SinkPeer<Transferring> {
             until: now + TERMINATION_MAX,
             is_requested: false,
         };
-        let Self {
-            id,
-            session,
-            control,
-            heard_at,
-            ..
-        } = self;
-        SinkPeer {
-            id,
-            session,
-            control,
-            heard_at,
-            phase,
-        }
+        let Self { id, session, control, heard_at, .. } = self;
+        SinkPeer { id, session, control, heard_at, phase }
     }
 }
 
@@ -263,28 +226,13 @@ impl SinkPeer<Termination> {
     /// When [`SinkPeer::on_tick`] should be called at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
-        if self.phase.is_requested {
-            self.phase.until
-        } else {
-            self.phase.half_time
-        }
+        if self.phase.is_requested { self.phase.until } else { self.phase.half_time }
     }
 }
 
 /// A message of the handshake, which is not numbered.
 #[must_use]
 pub fn outside_order(session: u64, peer: &PeerId, message: Message) -> Output {
-    let frame = encode::frame(
-        &Envelope {
-            session,
-            sequence: 0,
-            message,
-        },
-        Bytes::new(),
-    );
-    Output::Send {
-        channel: Channel::Control,
-        peer: peer.clone(),
-        frame,
-    }
+    let frame = encode::frame(&Envelope { session, sequence: 0, message }, Bytes::new());
+    Output::Send { channel: Channel::Control, peer: peer.clone(), frame }
 }

@@ -23,9 +23,7 @@ impl Problems {
     pub fn add(&mut self, path: &RelPath) -> (Duration, bool) {
         if let Some(attempts) = self.attempts.get_mut(path) {
             *attempts = attempts.saturating_add(1);
-            let wait = RETRY_MIN
-                .saturating_mul(1 << (*attempts).min(6))
-                .min(RETRY_MAX);
+            let wait = RETRY_MIN.saturating_mul(1 << (*attempts).min(6)).min(RETRY_MAX);
             return (wait, false);
         }
         if self.attempts.len() < PATHS_MAX {

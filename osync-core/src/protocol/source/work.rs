@@ -145,10 +145,6 @@ impl InFlight {
     /// Since when the oldest piece of `lane` has been there.
     #[must_use]
     pub fn oldest_born(&self, lane: Lane) -> Option<Instant> {
-        self.works
-            .values()
-            .filter(|work| work.lane == lane)
-            .map(|work| work.born)
-            .min()
+        self.works.values().filter(|work| work.lane == lane).map(|work| work.born).min()
     }
 }

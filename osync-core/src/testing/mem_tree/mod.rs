@@ -53,10 +53,7 @@ impl MemTree {
     /// An empty tree whose clock starts at `seconds`, for telling the times of two trees apart.
     #[must_use]
     pub fn starting_at(seconds: i64) -> Self {
-        Self {
-            state: Arc::new(Mutex::new(State::new(seconds))),
-            fidelity: Fidelity::FULL,
-        }
+        Self { state: Arc::new(Mutex::new(State::new(seconds))), fidelity: Fidelity::FULL }
     }
 
     /// This tree, keeping no more than `fidelity` of what a sink is given.
@@ -149,9 +146,7 @@ impl MemTree {
     /// What lies at `path`, failing for nobody.
     #[must_use]
     pub fn look(&self, path: impl AsRef<[u8]>) -> Option<Metadata> {
-        self.state()
-            .metadata(&rel_path(path.as_ref()))
-            .map(|(metadata, _)| metadata)
+        self.state().metadata(&rel_path(path.as_ref())).map(|(metadata, _)| metadata)
     }
 
     /// The content of the regular file at `path`, failing for nobody.
@@ -183,9 +178,7 @@ impl MemTree {
                 Some(_) => {}
             }
         }
-        let only_theirs = theirs
-            .keys()
-            .filter(|path| !ours.contains_key::<RelPath>(path));
+        let only_theirs = theirs.keys().filter(|path| !ours.contains_key::<RelPath>(path));
         lines.extend(only_theirs.map(|path| format!("{path}: only in the second")));
         lines
     }
@@ -231,10 +224,7 @@ impl MemTree {
         let path = rel_path(path);
         let mut state = self.state();
         let now = state.tick();
-        assert!(
-            state.change(&path, now, change),
-            "{path} is not there to be changed"
-        );
+        assert!(state.change(&path, now, change), "{path} is not there to be changed");
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -275,11 +265,7 @@ mod tests {
         let tree = MemTree::new();
         tree.write("a/d/f", "x");
         tree.mkdir("b");
-        let (a, b, d) = (
-            modified(&tree, "a"),
-            modified(&tree, "b"),
-            modified(&tree, "a/d"),
-        );
+        let (a, b, d) = (modified(&tree, "a"), modified(&tree, "b"), modified(&tree, "a/d"));
 
         assert!(tree.rename("a/d", "b/e"));
 
@@ -308,9 +294,6 @@ mod tests {
         two.remove("p");
         two.set_modified("", modified(&one, ""));
 
-        assert_eq!(
-            one.diff(&two),
-            ["a/f: content differs", "p: only in the first"]
-        );
+        assert_eq!(one.diff(&two), ["a/f: content differs", "p: only in the first"]);
     }
 }

@@ -30,16 +30,11 @@ impl Sink for MemTree {
         until: Option<&Name>,
     ) -> Result<Option<Vec<Entry>>, SinkError> {
         let state = self.reading("list", directory)?;
-        let Some(object) = state
-            .at(directory)
-            .filter(|object| object.metadata.kind.is_directory())
+        let Some(object) = state.at(directory).filter(|object| object.metadata.kind.is_directory())
         else {
             return Ok(None);
         };
-        if after
-            .zip(until)
-            .is_some_and(|(after, until)| after >= until)
-        {
+        if after.zip(until).is_some_and(|(after, until)| after >= until) {
             return Ok(Some(Vec::new()));
         }
         let range = (
@@ -65,11 +60,7 @@ impl Sink for MemTree {
 
     fn stage(&self, path: &RelPath, _size_bytes: u64) -> Result<Box<dyn StagedFile>, SinkError> {
         drop(self.writing("stage", path)?);
-        Ok(Box::new(Staged {
-            tree: self.clone(),
-            path: path.clone(),
-            content: Vec::new(),
-        }))
+        Ok(Box::new(Staged { tree: self.clone(), path: path.clone(), content: Vec::new() }))
     }
 
     fn make_directory(&self, path: &RelPath) -> Result<bool, SinkError> {
@@ -112,9 +103,7 @@ impl Sink for MemTree {
         let refused = |kind| error("rename", from, kind);
         refuse_root("rename", from)?;
         refuse_root("rename", to)?;
-        let moved = state
-            .metadata(from)
-            .ok_or_else(|| refused(io::ErrorKind::NotFound))?;
+        let moved = state.metadata(from).ok_or_else(|| refused(io::ErrorKind::NotFound))?;
         if from == to {
             return Ok(());
         }
@@ -129,10 +118,7 @@ impl Sink for MemTree {
             if !there.children.is_empty() {
                 return Err(refused(io::ErrorKind::DirectoryNotEmpty));
             }
-            match (
-                moved.0.kind.is_directory(),
-                there.metadata.kind.is_directory(),
-            ) {
+            match (moved.0.kind.is_directory(), there.metadata.kind.is_directory()) {
                 (true, false) => return Err(refused(io::ErrorKind::NotADirectory)),
                 (false, true) => return Err(refused(io::ErrorKind::IsADirectory)),
                 (true, true) | (false, false) => {}
@@ -242,17 +228,12 @@ fn apply(fidelity: Fidelity, metadata: &Metadata, there: &mut Metadata) {
 
 /// A time no change by a test has.
 fn sink_time(state: &mut State) -> Timestamp {
-    Timestamp {
-        nanoseconds: 999_999_999,
-        ..state.tick()
-    }
+    Timestamp { nanoseconds: 999_999_999, ..state.tick() }
 }
 
 fn check_root(state: &State) -> Result<(), SinkError> {
     if state.is_root_lost {
-        return Err(SinkError::RootLost {
-            reason: "a test took it away".to_owned(),
-        });
+        return Err(SinkError::RootLost { reason: "a test took it away".to_owned() });
     }
     Ok(())
 }
@@ -265,9 +246,5 @@ fn refuse_root(verb: &'static str, path: &RelPath) -> Result<(), SinkError> {
 }
 
 fn error(verb: &'static str, path: &RelPath, kind: io::ErrorKind) -> SinkError {
-    SinkError::Io {
-        verb,
-        path: path.clone(),
-        source: io::Error::from(kind),
-    }
+    SinkError::Io { verb, path: path.clone(), source: io::Error::from(kind) }
 }

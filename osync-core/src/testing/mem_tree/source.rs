@@ -31,9 +31,7 @@ impl Source for MemTree {
         assert!(limit > 0, "a page has room for one entry at least");
         let state = self.state();
         check(&state, "list", directory)?;
-        let Some(object) = state
-            .at(directory)
-            .filter(|object| object.metadata.kind.is_directory())
+        let Some(object) = state.at(directory).filter(|object| object.metadata.kind.is_directory())
         else {
             return Ok(None);
         };
@@ -47,10 +45,7 @@ impl Source for MemTree {
                 metadata: state.objects[child].metadata.clone(),
             })
             .collect();
-        Ok(Some(Page {
-            entries,
-            has_more: names.next().is_some(),
-        }))
+        Ok(Some(Page { entries, has_more: names.next().is_some() }))
     }
 
     fn open(&self, path: &RelPath) -> Result<Option<Box<dyn SourceFile>>, SourceError> {
@@ -64,11 +59,7 @@ impl Source for MemTree {
             return Ok(None);
         }
         object.handles += 1;
-        Ok(Some(Box::new(OpenFile {
-            tree: self.clone(),
-            path: path.clone(),
-            number,
-        })))
+        Ok(Some(Box::new(OpenFile { tree: self.clone(), path: path.clone(), number })))
     }
 }
 
@@ -112,9 +103,7 @@ impl Drop for OpenFile {
 
 fn check(state: &State, verb: &'static str, path: &RelPath) -> Result<(), SourceError> {
     if state.is_root_lost {
-        return Err(SourceError::RootLost {
-            reason: "a test took it away".to_owned(),
-        });
+        return Err(SourceError::RootLost { reason: "a test took it away".to_owned() });
     }
     if state.failing_reads.contains(path) {
         return Err(SourceError::Io {

@@ -53,16 +53,12 @@ impl State {
     /// The next point in time; each is used for one change only.
     pub(super) fn tick(&mut self) -> Timestamp {
         self.clock_seconds += 1;
-        Timestamp {
-            seconds: self.clock_seconds,
-            nanoseconds: 0,
-        }
+        Timestamp { seconds: self.clock_seconds, nanoseconds: 0 }
     }
 
     pub(super) fn lookup(&self, path: &RelPath) -> Option<u64> {
-        path.components().try_fold(ROOT, |object, name| {
-            self.objects[&object].children.get(name).copied()
-        })
+        path.components()
+            .try_fold(ROOT, |object, name| self.objects[&object].children.get(name).copied())
     }
 
     pub(super) fn at(&self, path: &RelPath) -> Option<&Object> {
@@ -70,8 +66,7 @@ impl State {
     }
 
     pub(super) fn metadata(&self, path: &RelPath) -> Option<(Metadata, Stamp)> {
-        self.at(path)
-            .map(|object| (object.metadata.clone(), object.stamp))
+        self.at(path).map(|object| (object.metadata.clone(), object.stamp))
     }
 
     pub(super) fn content(&self, path: &RelPath) -> Option<Vec<u8>> {
@@ -97,18 +92,8 @@ impl State {
         self.objects_made += 1;
         let number = self.objects_made;
         let object = Object {
-            metadata: Metadata {
-                kind,
-                modified: now,
-                mode,
-                uid: 0,
-                gid: 0,
-            },
-            stamp: Stamp {
-                object: number,
-                changed: now,
-                unlinked: false,
-            },
+            metadata: Metadata { kind, modified: now, mode, uid: 0, gid: 0 },
+            stamp: Stamp { object: number, changed: now, unlinked: false },
             content,
             children: BTreeMap::new(),
             handles: 0,
@@ -190,9 +175,7 @@ impl State {
 
     /// Writes a file in place, or makes it in place of anything else.
     pub(super) fn write(&mut self, path: &RelPath, content: Vec<u8>, now: Timestamp) {
-        let kind = Kind::File {
-            size_bytes: content.len() as u64,
-        };
+        let kind = Kind::File { size_bytes: content.len() as u64 };
         match self.lookup(path) {
             Some(number) if self.objects[&number].metadata.kind.is_file() => {
                 let object = self.object_mut(number);

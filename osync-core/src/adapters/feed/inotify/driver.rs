@@ -27,8 +27,8 @@ use crate::model::change::{Change, Touch};
 use crate::model::rel_path::RelPath;
 use crate::ports::change_feed::{Reporter, Stopped};
 
-/// Events handled before the next batch of directories.
-const EVENTS_PER_ROUND: usize = 1_024;
+/// Signals handled before the next batch of directories.
+const SIGNALS_PER_ROUND: usize = 1_024;
 
 /// Directories watched and listed in one go: about 5 ms.
 const DIRECTORIES_PER_ROUND: usize = 512;
@@ -49,21 +49,15 @@ pub(super) struct Driver {
     fences: Arc<Mutex<Fences>>,
     /// Fences that have come back, each with the walks it must wait for.
     returned: VecDeque<(u64, u64)>,
-    watched: Watched,
+    // Ends before the root is closed, because its watches name the root's descriptor.
+    session: Session,
+    tree: Tree,
     walks: Walks,
     renames: Renames,
     unwatched: Unwatched,
     is_ready: bool,
     root_check_at: Instant,
     restarted_at: Option<Instant>,
-}
-
-/// What a fresh start replaces.
-#[derive(Debug)]
-struct Watched {
-    // Ends before the root is closed, because it names the root's descriptor.
-    session: Session,
-    tree: Tree,
 }
 
 /// Why a round ended early.
@@ -96,7 +90,7 @@ impl Driver {
         reporter: Reporter,
         stop: Receiver<Infallible>,
     ) -> Result<(Self, Arc<Mutex<Fences>>), String> {
-        let (watched, fences) = Watched::open(root)?;
+        let (session, tree, fences) = open(root)?;
         let fences = Arc::new(Mutex::new(fences));
         let mut walks = Walks::default();
         walks.begin(RelPath::root(), Change::Ready);
@@ -106,7 +100,8 @@ impl Driver {
             stop,
             fences: Arc::clone(&fences),
             returned: VecDeque::new(),
-            watched,
+            session,
+            tree,
             walks,
             renames: Renames::default(),
             unwatched: Unwatched::new(retry_after),
@@ -132,18 +127,12 @@ impl Driver {
     }
 
     fn round(&mut self) -> Result<(), Halt> {
-        if let Some(signal) = self.wait()? {
-            self.handle(signal)?;
-        }
-        for _ in 1..EVENTS_PER_ROUND {
-            let Ok(signal) = self.watched.session.events().try_recv() else {
+        self.wait()?;
+        for _ in 0..SIGNALS_PER_ROUND {
+            let Some(signal) = self.session.next() else {
                 break;
             };
             self.handle(signal)?;
-        }
-        if self.watched.session.has_lost() {
-            let reason = "more events than the feed's own queue holds are waiting for the engine";
-            return Err(Halt::Lost(reason.to_owned()));
         }
         self.keep_time()?;
         self.walk()?;
@@ -151,39 +140,28 @@ impl Driver {
         Ok(())
     }
 
-    /// The next event, as soon as there is one, or `None` when something else is to be done.
-    fn wait(&self) -> Result<Option<Signal>, Halt> {
-        let wake_at = [
-            Some(self.root_check_at),
-            self.renames.next_give_up(),
-            self.unwatched.next_retry(),
-        ];
-        let wake_at = wake_at.into_iter().flatten().min();
-        let patience = match wake_at {
-            Some(wake_at) if self.walks.is_empty() => {
-                wake_at.saturating_duration_since(Instant::now())
-            }
-            _ => Duration::ZERO,
-        };
+    /// Waits until there is something to do.
+    fn wait(&self) -> Result<(), Halt> {
+        let mut patience = Duration::ZERO;
+        if self.walks.is_empty() && self.session.is_drained() {
+            let wake_at = [self.renames.next_give_up(), self.unwatched.next_retry()];
+            let wake_at = wake_at.into_iter().flatten().fold(self.root_check_at, Instant::min);
+            patience = wake_at.saturating_duration_since(Instant::now());
+        }
         select_biased! {
             recv(self.stop) -> _ => Err(Halt::Stopped),
-            recv(self.watched.session.events()) -> signal => match signal {
-                Ok(signal) => Ok(Some(signal)),
-                Err(_) => Err(Halt::Lost("the thread of the crate notify has ended".to_owned())),
-            },
-            default(patience) => Ok(None),
+            recv(self.session.wake()) -> woken => woken.map_err(|_| {
+                Halt::Lost("the thread of the crate notify has ended".to_owned())
+            }),
+            default(patience) => Ok(()),
         }
     }
 
     fn handle(&mut self, signal: Signal) -> Result<(), Halt> {
         match signal {
-            Signal::Created(path) => {
+            Signal::Named(path, touch) => {
                 self.give_up_above(&path)?;
-                self.look_at(path, Touch::Writing)?;
-            }
-            Signal::Removed(path) => {
-                self.give_up_above(&path)?;
-                self.look_at(path, Touch::Settled)?;
+                self.look_at(path, touch)?;
             }
             Signal::Departed(path, cookie) => {
                 self.give_up_above(&path)?;
@@ -213,7 +191,7 @@ impl Driver {
     ///
     /// What went away may have left a directory: one that was hidden by a mount, for example.
     fn look_at(&mut self, path: RelPath, touch: Touch) -> Result<(), Stopped> {
-        let touch = match self.watched.tree.look(&path) {
+        let touch = match self.tree.look(&path) {
             Seen::Directory => {
                 self.walk_from(path);
                 return Ok(());
@@ -226,30 +204,23 @@ impl Driver {
 
     /// Something was renamed to `to`, from outside unless `from` is known.
     fn arrived(&mut self, from: Option<RelPath>, to: RelPath) -> Result<(), Stopped> {
-        let seen = self.watched.tree.look(&to);
+        let seen = self.tree.look(&to);
         let is_directory = seen == Seen::Directory;
         if is_directory {
             // It may have taken the place of an empty directory. While somebody has that one open, no
             // event tells of its end, and `notify` would believe `to` to be watched already.
-            self.watched
-                .session
-                .forget(&self.watched.tree.absolute(&to));
+            self.session.forget(&self.tree.absolute(&to));
         }
         match from {
             Some(from) if seen != Seen::Nothing => {
                 if is_directory {
                     self.walk_from(to.clone());
                 }
-                self.report(Change::Renamed {
-                    from,
-                    to,
-                    is_directory,
-                })
+                self.report(Change::Renamed { from, to, is_directory })
             }
-            from => from
-                .into_iter()
-                .chain([to])
-                .try_for_each(|path| self.look_at(path, Touch::Settled)),
+            from => {
+                from.into_iter().chain([to]).try_for_each(|path| self.look_at(path, Touch::Settled))
+            }
         }
     }
 
@@ -260,9 +231,7 @@ impl Driver {
 
     /// Takes first halves of renames for moves out of the tree.
     fn give_up(&mut self, which: impl FnOnce(&mut Renames) -> Vec<RelPath>) -> Result<(), Stopped> {
-        which(&mut self.renames)
-            .into_iter()
-            .try_for_each(|path| self.look_at(path, Touch::Settled))
+        which(&mut self.renames).into_iter().try_for_each(|path| self.look_at(path, Touch::Settled))
     }
 
     fn walk_from(&mut self, path: RelPath) {
@@ -275,15 +244,12 @@ impl Driver {
         let now = Instant::now();
         self.give_up(|renames| renames.give_up_late(now))?;
         for (scope, reason) in self.unwatched.take_due(now) {
-            let then = Change::Lost {
-                scope: scope.clone(),
-                reason,
-            };
+            let then = Change::Lost { scope: scope.clone(), reason };
             self.walks.begin(scope, then);
         }
         if self.root_check_at <= now {
             self.root_check_at = now + Duration::from_secs(ROOT_CHECK_SECONDS);
-            if !self.watched.tree.is_in_place() {
+            if !self.tree.is_in_place() {
                 let reason = "the root directory was moved, removed or mounted over";
                 return Err(Halt::Lost(reason.to_owned()));
             }
@@ -297,9 +263,8 @@ impl Driver {
             return Ok(());
         }
         let steps = self.walks.take(DIRECTORIES_PER_ROUND);
-        let Watched { session, tree } = &mut self.watched;
-        let paths = steps.iter().map(|step| tree.absolute(&step.path)).collect();
-        let mut failures = session.watch(paths).into_iter().peekable();
+        let paths = steps.iter().map(|step| self.tree.absolute(&step.path));
+        let mut failures = self.session.watch(paths.collect()).into_iter().peekable();
         let mut limit = None;
         let mut found = Vec::new();
         for (index, step) in steps.iter().enumerate() {
@@ -311,7 +276,7 @@ impl Driver {
                 }
                 continue;
             }
-            match tree.list_directories(&step.path, &mut found) {
+            match self.tree.list_directories(&step.path, &mut found) {
                 Ok(()) => self.walks.extend(step, &mut found),
                 Err(errno) => {
                     let reason = format!("cannot be listed: {}", std::io::Error::from(errno));
@@ -353,16 +318,16 @@ impl Driver {
     fn restart(&mut self, reason: &str) -> Result<(), Stopped> {
         log::warn!("the change feed begins afresh: {reason}");
         // First, or its watches would count against the limit of the new instance.
-        self.watched.session.end();
+        self.session.end();
         let gap = Duration::from_secs(RESTART_GAP_SECONDS);
         if let Some(restarted_at) = self.restarted_at {
             self.pause((restarted_at + gap).saturating_duration_since(Instant::now()))?;
         }
         let mut is_told = false;
         let new_fences = loop {
-            match Watched::open(&self.root) {
-                Ok((watched, fences)) => {
-                    self.watched = watched;
+            match open(&self.root) {
+                Ok((session, tree, fences)) => {
+                    (self.session, self.tree) = (session, tree);
                     break fences;
                 }
                 Err(error) if !is_told => {
@@ -380,22 +345,15 @@ impl Driver {
         self.walks.clear();
         self.renames = Renames::default();
         self.unwatched.clear();
-        let then = if self.is_ready {
-            Change::Lost {
-                scope: RelPath::root(),
-                reason: reason.to_owned(),
-            }
-        } else {
-            Change::Ready
-        };
+        let lost = Change::Lost { scope: RelPath::root(), reason: reason.to_owned() };
+        let then = if self.is_ready { lost } else { Change::Ready };
         self.walks.begin(RelPath::root(), then);
         let moment = self.walks.now();
         for returned in &mut self.returned {
             returned.1 = moment;
         }
         let strays = lock(&self.fences).replace(new_fences);
-        self.returned
-            .extend(strays.into_iter().map(|cookie| (cookie, moment)));
+        self.returned.extend(strays.into_iter().map(|cookie| (cookie, moment)));
         Ok(())
     }
 
@@ -411,15 +369,13 @@ impl Driver {
     }
 }
 
-impl Watched {
-    fn open(root: &Path) -> Result<(Self, Fences), String> {
-        let tree = Tree::open(root).map_err(|errno| std::io::Error::from(errno).to_string())?;
-        let (mut session, fences) =
-            Session::open(&tree.anchor()).map_err(|error| explain(&error))?;
-        let top = tree.absolute(&RelPath::root());
-        if let Some((_, error)) = session.watch(vec![top]).pop() {
-            return Err(explain(&error));
-        }
-        Ok((Self { session, tree }, fences))
+/// Opens what a fresh start replaces, and watches the root.
+fn open(root: &Path) -> Result<(Session, Tree, Fences), String> {
+    let tree = Tree::open(root).map_err(|errno| std::io::Error::from(errno).to_string())?;
+    let (mut session, fences) = Session::open(&tree.anchor()).map_err(|error| explain(&error))?;
+    let top = tree.absolute(&RelPath::root());
+    match session.watch(vec![top]).pop() {
+        Some((_, error)) => Err(explain(&error)),
+        None => Ok((session, tree, fences)),
     }
 }

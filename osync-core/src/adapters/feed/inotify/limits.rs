@@ -12,10 +12,7 @@ pub(super) fn explain(error: &notify::Error) -> String {
         ),
         ErrorKind::Io(cause) if cause.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => raise(
             "too many inotify instances or open files",
-            [
-                "fs.inotify.max_user_instances",
-                "user.max_inotify_instances",
-            ],
+            ["fs.inotify.max_user_instances", "user.max_inotify_instances"],
         ),
         ErrorKind::Io(cause) => cause.to_string(),
         ErrorKind::Generic(_)
@@ -34,10 +31,9 @@ pub(super) fn is_watch_limit(error: &notify::Error) -> bool {
 pub(super) fn is_gone(error: &notify::Error) -> bool {
     match &error.kind {
         ErrorKind::PathNotFound => true,
-        ErrorKind::Io(cause) => matches!(
-            Errno::from_io_error(cause),
-            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
-        ),
+        ErrorKind::Io(cause) => {
+            matches!(Errno::from_io_error(cause), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
+        }
         ErrorKind::Generic(_)
         | ErrorKind::WatchNotFound
         | ErrorKind::InvalidConfig(_)

@@ -13,12 +13,15 @@
 //! Invariant: every directory of the tree is watched, or there is a walk under way that will come to it, or
 //! an event about it or a directory above it is still in a queue, and will begin such a walk.
 //!
+//! Files from low to high: limits, renames, tree, signal, queue, session, unwatched, walks, driver.
+//!
 //! `/proc` must be mounted: the tree is watched through the descriptor of its root, so that it may be moved.
 //!
 //! [`Change::Subtree`]: crate::model::change::Change::Subtree
 
 mod driver;
 mod limits;
+mod queue;
 mod renames;
 mod session;
 mod signal;
@@ -43,8 +46,9 @@ use crate::ports::change_feed::{ChangeFeed, FeedError, Reporter};
 /// Symbolic links are not followed. Changes through `mmap`, through a hard link from outside, and by
 /// another path of a bind mount make no events.
 ///
-/// Removing a directory costs the crate `notify` time in proportion to all directories watched
-/// (17 ms of its thread for 100,000), and events wait meanwhile.
+/// Removing or renaming a directory costs the crate `notify` time in proportion to all directories watched
+/// (17 ms of its thread for 100,000), and events wait meanwhile. New directories are watched when it has
+/// once read all events there are; what happens in them until then is reported when they are.
 #[derive(Debug)]
 pub struct InotifyFeed {
     root: PathBuf,
@@ -97,11 +101,7 @@ impl ChangeFeed for InotifyFeed {
             .name("osync-feed".to_owned())
             .spawn(move || driver.run())
             .map_err(|error| refused(&self.root, error.into()))?;
-        self.running = Some(Running {
-            fences,
-            stop,
-            thread,
-        });
+        self.running = Some(Running { fences, stop, thread });
         Ok(())
     }
 
@@ -110,9 +110,7 @@ impl ChangeFeed for InotifyFeed {
         if running.thread.is_finished() {
             return Err(FeedError::Ended);
         }
-        lock(&running.fences)
-            .send(cookie)
-            .map_err(|error| refused(&self.root, error.into()))
+        lock(&running.fences).send(cookie).map_err(|error| refused(&self.root, error.into()))
     }
 
     fn stop(&mut self) {
@@ -133,11 +131,7 @@ impl Drop for InotifyFeed {
 
 fn refused(root: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> FeedError {
     FeedError::Watch {
-        what: root
-            .as_os_str()
-            .as_encoded_bytes()
-            .escape_ascii()
-            .to_string(),
+        what: root.as_os_str().as_encoded_bytes().escape_ascii().to_string(),
         source,
     }
 }

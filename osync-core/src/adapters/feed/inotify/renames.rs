@@ -27,19 +27,12 @@ struct Departed {
 impl Renames {
     /// Takes the first half.
     pub(super) fn depart(&mut self, from: RelPath, cookie: usize, now: Instant) {
-        self.departed.push(Departed {
-            from,
-            cookie,
-            give_up: now + WAIT_MAX,
-        });
+        self.departed.push(Departed { from, cookie, give_up: now + WAIT_MAX });
     }
 
     /// Where what has just arrived with `cookie` came from; `None` if it came from outside.
     pub(super) fn arrive(&mut self, cookie: usize) -> Option<RelPath> {
-        let index = self
-            .departed
-            .iter()
-            .position(|departed| departed.cookie == cookie)?;
+        let index = self.departed.iter().position(|departed| departed.cookie == cookie)?;
         Some(self.departed.remove(index).from)
     }
 

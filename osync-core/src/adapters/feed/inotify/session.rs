@@ -1,4 +1,4 @@
-//! One inotify instance, driven through the crate `notify`, and the queue its events arrive in.
+//! One inotify instance, driven through the crate `notify`, and the signals that come out of it.
 //!
 //! `notify` is used as a driver only: one watch per directory and no recursion of its own, which loses
 //! changes. Two facts of its source (9.0.0-rc.7) are built upon:
@@ -10,12 +10,14 @@
 //!   there now: see [`Session::forget`].
 //!
 //! Requests wait for `notify`'s thread, and that thread delivers events; so the delivery must never wait
-//! in turn. It drops what does not fit and raises a flag instead: [`Session::has_lost`].
+//! in turn: see [`queue`].
 //!
 //! A fence changes the mode of an unnamed file in memory that the same instance watches, so its event
 //! queues behind everything that happened before and the user's tree stays untouched. (A *write* would
 //! not do: since Linux 6.14 the descriptor of a `memfd` makes no events.) The kernel merges an event with
 //! an equal one right before it, hence two files taken in turn.
+//!
+//! [`queue`]: crate::adapters::feed::inotify::queue
 
 use std::collections::VecDeque;
 use std::fs::{File, Permissions};
@@ -24,18 +26,15 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use notify::event::EventKindMask;
 use notify::{Config, INotifyWatcher, PathOp, RecursiveMode, WatchPathConfig, Watcher};
 use rustix::fs::MemfdFlags;
 
+use crate::adapters::feed::inotify::queue::Queue;
 use crate::adapters::feed::inotify::signal::{Signal, translate};
-
-/// 65,536 events of 40 bytes and a path each, read from the kernel and not yet handled: about 8 MiB.
-const EVENTS_MAX: usize = 65_536;
 
 /// How long `notify`'s thread may take to end before it is left alone.
 const END_SECONDS_MAX: u64 = 5;
@@ -53,8 +52,11 @@ const EVENT_KINDS: EventKindMask = EventKindMask::CREATE
 #[derive(Debug)]
 pub(super) struct Session {
     watcher: Option<INotifyWatcher>,
-    events: Receiver<Signal>,
-    has_lost: Arc<AtomicBool>,
+    queue: Arc<Queue>,
+    /// Taken from the queue and not yet handed out.
+    taken: VecDeque<Signal>,
+    /// Gets something after the queue did; disconnected when `notify`'s thread ends.
+    wake: Receiver<()>,
 }
 
 /// Fences asked for and not yet come back, and the files that carry them.
@@ -70,27 +72,26 @@ impl Session {
     pub(super) fn open(root: &Path) -> notify::Result<(Self, Fences)> {
         let files = [fence_file()?, fence_file()?];
         let paths = [fence_path(&files[0]), fence_path(&files[1])];
-        let (sender, events) = bounded(EVENTS_MAX);
-        let has_lost = Arc::new(AtomicBool::new(false));
-        let handler = handler(root, paths.clone(), sender, Arc::clone(&has_lost));
-        let config = Config::default()
-            .with_follow_symlinks(false)
-            .with_event_kinds(EVENT_KINDS);
+        let queue = Arc::<Queue>::default();
+        let (waker, wake) = bounded(1);
+        let handler = {
+            let (root, fences, queue) = (root.to_path_buf(), paths.clone(), Arc::clone(&queue));
+            move |event| {
+                if let Some(signal) = translate(&root, &fences, event) {
+                    queue.put(signal);
+                    // If it is full somebody is about to wake anyway.
+                    let _is_awake = waker.try_send(());
+                }
+            }
+        };
+        let config = Config::default().with_follow_symlinks(false).with_event_kinds(EVENT_KINDS);
         let mut watcher = INotifyWatcher::new(handler, config)?;
         for path in &paths {
             // A link of /proc, and to be followed.
             watcher.watch(path, RecursiveMode::NonRecursive)?;
         }
-        let session = Self {
-            watcher: Some(watcher),
-            events,
-            has_lost,
-        };
-        let fences = Fences {
-            files,
-            turn: 0,
-            outstanding: VecDeque::new(),
-        };
+        let session = Self { watcher: Some(watcher), queue, taken: VecDeque::new(), wake };
+        let fences = Fences { files, turn: 0, outstanding: VecDeque::new() };
         Ok((session, fences))
     }
 
@@ -103,10 +104,8 @@ impl Session {
             WatchPathConfig::new(RecursiveMode::NonRecursive).with_dereference_symlinks(false);
         let total = paths.len();
         let mut failures = Vec::new();
-        let mut rest: Vec<_> = paths
-            .into_iter()
-            .map(|path| PathOp::Watch(path, config.clone()))
-            .collect();
+        let mut rest: Vec<_> =
+            paths.into_iter().map(|path| PathOp::Watch(path, config.clone())).collect();
         while !rest.is_empty() {
             // Stops at the first that fails.
             let Err(error) = watcher.update_paths(rest) else {
@@ -127,14 +126,22 @@ impl Session {
         }
     }
 
-    /// The events, in the kernel's order.
-    pub(super) fn events(&self) -> &Receiver<Signal> {
-        &self.events
+    /// The next signal that has arrived, in the kernel's order.
+    pub(super) fn next(&mut self) -> Option<Signal> {
+        if self.taken.is_empty() {
+            self.queue.take(&mut self.taken);
+        }
+        self.taken.pop_front()
     }
 
-    /// Whether an event did not fit into the queue and was dropped.
-    pub(super) fn has_lost(&self) -> bool {
-        self.has_lost.load(Ordering::Acquire)
+    /// Whether [`Session::next`] has given out everything it took at a time.
+    pub(super) fn is_drained(&self) -> bool {
+        self.taken.is_empty()
+    }
+
+    /// Gets something after signals have arrived; disconnected when `notify`'s thread has ended.
+    pub(super) fn wake(&self) -> &Receiver<()> {
+        &self.wake
     }
 
     /// Ends `notify`'s thread and gives up all watches; nothing is watched or reported from then on.
@@ -143,12 +150,12 @@ impl Session {
             return;
         };
         drop(watcher);
-        // The thread ends by itself and nobody can join it, but it drops its end of the queue with the
+        // The thread ends by itself and nobody can join it, but it drops its end of the channel with the
         // instance: then the watches no longer count against the limit.
         let deadline = Instant::now() + Duration::from_secs(END_SECONDS_MAX);
         loop {
-            match self.events.recv_deadline(deadline) {
-                Ok(_) => {}
+            match self.wake.recv_deadline(deadline) {
+                Ok(()) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
                     log::warn!("the thread of the crate notify is still busy; not waiting for it");
@@ -187,10 +194,7 @@ impl Fences {
     /// Goes on with the files of a new instance; returns the cookies that will not come back.
     pub(super) fn replace(&mut self, new: Self) -> Vec<u64> {
         let old = std::mem::replace(self, new);
-        old.outstanding
-            .into_iter()
-            .map(|(cookie, _)| cookie)
-            .collect()
+        old.outstanding.into_iter().map(|(cookie, _)| cookie).collect()
     }
 }
 
@@ -201,22 +205,4 @@ fn fence_file() -> io::Result<File> {
 
 fn fence_path(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
-}
-
-/// What `notify`'s thread does with each event. It never waits.
-fn handler(
-    root: &Path,
-    fences: [PathBuf; 2],
-    sender: Sender<Signal>,
-    has_lost: Arc<AtomicBool>,
-) -> impl FnMut(notify::Result<notify::Event>) + Send + 'static {
-    let root = root.to_path_buf();
-    move |event| {
-        let Some(signal) = translate(&root, &fences, event) else {
-            return;
-        };
-        if let Err(TrySendError::Full(_)) = sender.try_send(signal) {
-            has_lost.store(true, Ordering::Release);
-        }
-    }
 }

@@ -12,10 +12,8 @@ use crate::model::rel_path::RelPath;
 /// One event, ready for the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Signal {
-    /// Something appeared at the path.
-    Created(RelPath),
-    /// Something at the path is gone.
-    Removed(RelPath),
+    /// Something appeared at the path or went away; how far a regular file there has got.
+    Named(RelPath, Touch),
     /// Something left the path; the second half with the same cookie says where it went.
     Departed(RelPath, usize),
     /// Something arrived at the path; the first half with the same cookie said where it came from.
@@ -52,8 +50,8 @@ pub(super) fn translate(
         return None;
     }
     match event.kind {
-        EventKind::Create(_) => Some(Signal::Created(path)),
-        EventKind::Remove(_) => Some(Signal::Removed(path)),
+        EventKind::Create(_) => Some(Signal::Named(path, Touch::Writing)),
+        EventKind::Remove(_) => Some(Signal::Named(path, Touch::Settled)),
         // A directory that says it has itself moved carries no cookie; the one above says more.
         EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
             event.tracker().map(|cookie| Signal::Departed(path, cookie))

@@ -67,11 +67,7 @@ impl Tree {
     /// An absolute path of an entry, by way of [`Tree::anchor`].
     pub(super) fn absolute(&self, path: &RelPath) -> PathBuf {
         // The root needs the dot, because the anchor is a link and watching follows none.
-        let relative = if path.is_root() {
-            b"."
-        } else {
-            path.as_bytes()
-        };
+        let relative = if path.is_root() { b"." } else { path.as_bytes() };
         self.anchor().join(OsStr::from_bytes(relative))
     }
 
@@ -106,11 +102,7 @@ impl Tree {
     }
 
     fn try_list(&mut self, directory: &RelPath, found: &mut Vec<RelPath>) -> Result<(), Errno> {
-        let relative: &[u8] = if directory.is_root() {
-            b"."
-        } else {
-            directory.as_bytes()
-        };
+        let relative: &[u8] = if directory.is_root() { b"." } else { directory.as_bytes() };
         let opened = rustix::fs::openat2(
             &self.root,
             relative,

@@ -23,12 +23,7 @@ pub(super) struct Unwatched {
 impl Unwatched {
     /// Nothing yet; whatever comes is tried again after `retry_after`.
     pub(super) fn new(retry_after: Duration) -> Self {
-        Self {
-            retry_after,
-            scopes: BTreeMap::new(),
-            announced: Vec::new(),
-            retry_at: None,
-        }
+        Self { retry_after, scopes: BTreeMap::new(), announced: Vec::new(), retry_at: None }
     }
 
     /// Adds a part.
@@ -52,8 +47,7 @@ impl Unwatched {
             .filter(|(scope, _)| !announced.iter().any(|known| scope.is_within(known)))
             .map(|(scope, reason)| (scope.clone(), reason.clone()))
             .collect();
-        self.announced
-            .extend(news.iter().map(|(scope, _)| scope.clone()));
+        self.announced.extend(news.iter().map(|(scope, _)| scope.clone()));
         news
     }
 

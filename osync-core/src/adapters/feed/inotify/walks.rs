@@ -77,10 +77,7 @@ impl Walks {
 
     /// Takes everything that is left to do; the walks end with the next [`Walks::end`].
     pub(super) fn abandon(&mut self) -> Vec<RelPath> {
-        self.active
-            .values_mut()
-            .flat_map(|walk| walk.todo.drain(..))
-            .collect()
+        self.active.values_mut().flat_map(|walk| walk.todo.drain(..)).collect()
     }
 
     /// A point in time: see [`Walks::is_past`].
@@ -90,9 +87,7 @@ impl Walks {
 
     /// Whether every walk that had begun at `moment` has ended.
     pub(super) fn is_past(&self, moment: u64) -> bool {
-        self.active
-            .first_key_value()
-            .is_none_or(|(&oldest, _)| oldest >= moment)
+        self.active.first_key_value().is_none_or(|(&oldest, _)| oldest >= moment)
     }
 
     /// Whether nothing is under way.
@@ -140,10 +135,7 @@ mod tests {
         let mut walks = Walks::default();
         walks.begin(path("a"), subtree("a"));
         let steps = walks.take(1);
-        walks.extend(
-            &steps[0],
-            &mut (0..100).map(|i| path(&format!("a/{i}"))).collect(),
-        );
+        walks.extend(&steps[0], &mut (0..100).map(|i| path(&format!("a/{i}"))).collect());
         walks.begin(path("new"), subtree("new"));
 
         let steps = walks.take(10);

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
 use zmq::{Error, Socket};
 
-use super::message::{self, Received, Sent};
-use super::waker::Waker;
+use crate::adapters::transport::zmq::message::{self, Received, Sent};
+use crate::adapters::transport::zmq::waker::Waker;
 use crate::model::connection::Channel;
 use crate::ports::transport::{Arrival, Frame, PeerId, TransportError};
 
@@ -69,10 +69,7 @@ impl<C: Send + 'static> IoThread<C> {
         T: Send + 'static,
     {
         let system = |verb| {
-            move |error: std::io::Error| TransportError::System {
-                verb,
-                reason: error.to_string(),
-            }
+            move |error: std::io::Error| TransportError::System { verb, reason: error.to_string() }
         };
         let waker = Arc::new(Waker::new().map_err(system("make an eventfd"))?);
         let (sender, commands) = bounded(COMMANDS_MAX);
@@ -90,11 +87,7 @@ impl<C: Send + 'static> IoThread<C> {
             .name("osync-zmq".to_owned())
             .spawn(body)
             .map_err(system("start a thread"))?;
-        let io_thread = Self {
-            commands: Some(sender),
-            waker,
-            thread: Some(thread),
-        };
+        let io_thread = Self { commands: Some(sender), waker, thread: Some(thread) };
         match outcome.recv() {
             Ok(outcome) => Ok((io_thread, outcome?)),
             // The crate `zmq` panics on system errors that it has no name for (ENOTDIR of an ipc path).
@@ -138,12 +131,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     fn new(arrivals: Sender<Arrival>) -> Self {
-        Self {
-            arrivals,
-            waiting: VecDeque::new(),
-            source: PeerId::new(b"source"),
-            last_sent: None,
-        }
+        Self { arrivals, waiting: VecDeque::new(), source: PeerId::new(b"source"), last_sent: None }
     }
 
     /// Sends `frame`, `to` a sink or to the source, and gives notice if that cannot be. Parts longer
@@ -190,11 +178,7 @@ impl Inbox {
 
     fn offer_frame(&mut self, channel: Channel, from: Option<PeerId>, frame: Frame) {
         let peer = from.unwrap_or_else(|| self.source.clone());
-        self.offer(Arrival::Frame {
-            channel,
-            peer,
-            frame,
-        });
+        self.offer(Arrival::Frame { channel, peer, frame });
     }
 
     fn offer(&mut self, arrival: Arrival) {
@@ -211,12 +195,7 @@ impl Inbox {
 
 /// Runs `end` until its link is dropped.
 fn serve<E: End>(end: E, commands: Receiver<E::Command>, waker: &Waker, inbox: Inbox) {
-    let mut turns = Turns {
-        end,
-        commands,
-        inbox,
-        complaints: Complaints::default(),
-    };
+    let mut turns = Turns { end, commands, inbox, complaints: Complaints::default() };
     let ended = turns.run(waker);
     turns.inbox.say_farewell();
     // Closes the sockets, and makes the link's sends fail, before the news is told.
@@ -225,9 +204,7 @@ fn serve<E: End>(end: E, commands: Receiver<E::Command>, waker: &Waker, inbox: I
     if let Err(error) = ended {
         let reason = format!("ZeroMQ failed: {error}");
         log::error!("{reason}");
-        arrivals
-            .send_timeout(Arrival::Failed { reason }, FAILED_WAIT_MAX)
-            .ok();
+        arrivals.send_timeout(Arrival::Failed { reason }, FAILED_WAIT_MAX).ok();
     }
 }
 
@@ -336,11 +313,7 @@ impl<E: End> Turns<E> {
         let mut items = Vec::with_capacity(3);
         items.push(waker.poll_item());
         for channel in [Channel::Control, Channel::Data] {
-            items.extend(
-                self.end
-                    .socket(channel)
-                    .map(|socket| socket.as_poll_item(zmq::POLLIN)),
-            );
+            items.extend(self.end.socket(channel).map(|socket| socket.as_poll_item(zmq::POLLIN)));
         }
         match zmq::poll(&mut items, -1) {
             Ok(_) => {}
@@ -364,18 +337,12 @@ struct Complaints {
 impl Complaints {
     fn malformed(&mut self, channel: Channel) {
         self.untold += 1;
-        if self
-            .told_at
-            .is_none_or(|told_at| told_at.elapsed() >= COMPLAINT_INTERVAL)
-        {
+        if self.told_at.is_none_or(|told_at| told_at.elapsed() >= COMPLAINT_INTERVAL) {
             log::warn!(
                 "dropped {} malformed messages, the last on the {channel:?} channel",
                 self.untold
             );
-            *self = Self {
-                untold: 0,
-                told_at: Some(Instant::now()),
-            };
+            *self = Self { untold: 0, told_at: Some(Instant::now()) };
         }
     }
 }

@@ -108,11 +108,8 @@ pub(super) fn receive(socket: &Socket, is_router: bool) -> zmq::Result<Received>
         return Ok(Received::Malformed);
     }
     let [first, second, third] = parts;
-    let (peer, header, payload) = if is_router {
-        (Some(PeerId::new(&first)), second, third)
-    } else {
-        (None, first, second)
-    };
+    let (peer, header, payload) =
+        if is_router { (Some(PeerId::new(&first)), second, third) } else { (None, first, second) };
     if header.len() > Frame::HEADER_BYTES_MAX || payload.len() > Frame::PAYLOAD_BYTES_MAX {
         return Ok(Received::Malformed);
     }

@@ -47,9 +47,7 @@ impl ZmqTransport {
     /// Starts ZeroMQ.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            sockets: Sockets::new(Context::new()),
-        }
+        Self { sockets: Sockets::new(Context::new()) }
     }
 }
 
@@ -99,8 +97,5 @@ pub struct Capabilities {
 /// Asks the ZeroMQ library what it can do.
 #[must_use]
 pub fn capabilities() -> Capabilities {
-    Capabilities {
-        version: zmq::version(),
-        has_curve: zmq::has("curve") == Some(true),
-    }
+    Capabilities { version: zmq::version(), has_curve: zmq::has("curve") == Some(true) }
 }

@@ -3,8 +3,10 @@
 use crossbeam_channel::{Sender, bounded};
 use zmq::Socket;
 
-use super::io_thread::{End, Inbox, IoThread};
-use super::socket::{CONTROL_PART_BYTES_MAX, CREDIT_PART_BYTES_MAX, Sockets};
+use crate::adapters::transport::zmq::io_thread::{End, Inbox, IoThread};
+use crate::adapters::transport::zmq::socket::{
+    CONTROL_PART_BYTES_MAX, CREDIT_PART_BYTES_MAX, Sockets,
+};
 use crate::model::connection::{Channel, ConnectionDetails};
 use crate::model::session_id::SessionId;
 use crate::ports::transport::{Arrival, Frame, SinkLink, TransportError};

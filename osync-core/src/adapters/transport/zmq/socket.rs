@@ -64,9 +64,8 @@ impl Sockets {
 
     /// The source's end of the data channel, bound, and its address with wildcards resolved.
     pub(super) fn data_router(&self, at: &str) -> Result<(Socket, String), TransportError> {
-        let socket = self.open(zmq::ROUTER, CREDIT_PART_BYTES_MAX, |socket| {
-            socket.set_router_mandatory(true)
-        })?;
+        let socket = self
+            .open(zmq::ROUTER, CREDIT_PART_BYTES_MAX, |socket| socket.set_router_mandatory(true))?;
         let address = bind(&socket, at)?;
         Ok((socket, address))
     }
@@ -144,9 +143,7 @@ fn bind(socket: &Socket, at: &str) -> Result<String, TransportError> {
 
 fn connect(socket: &Socket, to: &str) -> Result<(), TransportError> {
     check(to, false)?;
-    family(socket, to)
-        .and_then(|()| socket.connect(to))
-        .map_err(|error| unusable(to, error))
+    family(socket, to).and_then(|()| socket.connect(to)).map_err(|error| unusable(to, error))
 }
 
 /// IPv6 for literal IPv6 addresses only: with it, a host name resolves to its IPv6 address even where
@@ -163,19 +160,12 @@ pub(super) fn check(address: &str, may_be_wildcard: bool) -> Result<(), Transpor
     } else {
         address.starts_with("ipc://")
     };
-    if is_good {
-        Ok(())
-    } else {
-        Err(unusable(address, Error::EINVAL))
-    }
+    if is_good { Ok(()) } else { Err(unusable(address, Error::EINVAL)) }
 }
 
 /// Says what is wrong with an address and what to do about it.
 fn unusable(address: &str, error: Error) -> TransportError {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the rest says that the text is no address"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest says that the text is no address")]
     let advice = match error {
         Error::EADDRINUSE => "another program has it; stop that one or choose another port",
         Error::EACCES => "not allowed; choose a port above 1023, or a directory you may write to",
@@ -184,8 +174,5 @@ fn unusable(address: &str, error: Error) -> TransportError {
         }
         _ => "write it as tcp://host:port or ipc:///path",
     };
-    TransportError::Address {
-        address: address.to_owned(),
-        reason: format!("{error}: {advice}"),
-    }
+    TransportError::Address { address: address.to_owned(), reason: format!("{error}: {advice}") }
 }

@@ -3,8 +3,10 @@
 use crossbeam_channel::Sender;
 use zmq::Socket;
 
-use super::io_thread::{End, Inbox, IoThread};
-use super::socket::{CONTENT_PART_BYTES_MAX, CONTROL_PART_BYTES_MAX, Sockets};
+use crate::adapters::transport::zmq::io_thread::{End, Inbox, IoThread};
+use crate::adapters::transport::zmq::socket::{
+    CONTENT_PART_BYTES_MAX, CONTROL_PART_BYTES_MAX, Sockets,
+};
 use crate::model::connection::{Channel, ConnectionDetails};
 use crate::ports::transport::{Arrival, Frame, PeerId, SourceLink, TransportError};
 
@@ -24,10 +26,7 @@ impl ZmqSource {
         let (thread, details) = IoThread::start(arrivals, move || {
             let (control, control_address) = sockets.control_router(&details.control)?;
             let (data, data_address) = sockets.data_router(&details.data)?;
-            let resolved = ConnectionDetails {
-                control: control_address,
-                data: data_address,
-            };
+            let resolved = ConnectionDetails { control: control_address, data: data_address };
             Ok((SourceEnd { control, data }, resolved))
         })?;
         Ok(Self { details, thread })
@@ -45,11 +44,7 @@ impl SourceLink for ZmqSource {
         peer: &PeerId,
         frame: Frame,
     ) -> Result<(), TransportError> {
-        self.thread.tell(Outgoing {
-            channel,
-            peer: peer.clone(),
-            frame,
-        })
+        self.thread.tell(Outgoing { channel, peer: peer.clone(), frame })
     }
 }
 
@@ -77,21 +72,11 @@ impl End for SourceEnd {
     }
 
     fn obey(&mut self, outgoing: Outgoing, inbox: &mut Inbox) -> zmq::Result<()> {
-        let Outgoing {
-            channel,
-            peer,
-            frame,
-        } = outgoing;
+        let Outgoing { channel, peer, frame } = outgoing;
         let part_bytes_max = match channel {
             Channel::Control => CONTROL_PART_BYTES_MAX,
             Channel::Data => CONTENT_PART_BYTES_MAX,
         };
-        inbox.send(
-            self.socket(channel),
-            channel,
-            Some(&peer),
-            part_bytes_max,
-            frame,
-        )
+        inbox.send(self.socket(channel), channel, Some(&peer), part_bytes_max, frame)
     }
 }

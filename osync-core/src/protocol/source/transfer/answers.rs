@@ -1,10 +1,11 @@
 //! What the sink says: confirmed, or marks again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::work_id::WorkId;
+use crate::ports::counters::Counters;
 use crate::protocol::source::transfer::results::UNSTEADY_WAIT;
 use crate::protocol::source::transfer::{Breach, Output, Transfer};
 use crate::protocol::source::work::{Page, What};
@@ -12,6 +13,9 @@ use crate::queue::agenda::{Parcel, Visit};
 use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::wire::encode;
 use crate::wire::message::{Answer, Failure, Message, Range};
+
+/// How long a directory that the sink could not look into is left alone.
+const PROBLEM_WAIT: Duration = Duration::from_secs(1);
 
 impl Transfer {
     pub(super) fn on_answer(
@@ -21,22 +25,14 @@ impl Transfer {
         now: Instant,
         out: &mut Vec<Output>,
     ) -> Result<(), Breach> {
-        let work = self
-            .flight
-            .works
-            .get_mut(&id)
-            .ok_or(Breach("an answer to nothing"))?;
+        let work = self.flight.works.get_mut(&id).ok_or(Breach("an answer to nothing"))?;
         let lane = work.lane;
-        let What::Page {
-            visit,
-            page: Some(page),
-        } = &mut work.what
-        else {
+        let What::Page { visit, page: Some(page) } = &mut work.what else {
             return Err(Breach("an answer to what was no question"));
         };
         match answer {
             Answer::Equal => {
-                self.report.directories_equal += 1;
+                Counters::add(&self.counters.directories_equal, 1);
                 let (visit, page) = self.end_page(id, now, out)?;
                 self.visit_below(lane, &visit, &page);
             }
@@ -48,38 +44,17 @@ impl Transfer {
                 };
                 let own = page.own.clone();
                 let payload = encode::entries(&page.entries);
-                self.send_data(
-                    Message::Listing {
-                        work: id,
-                        range,
-                        own,
-                    },
-                    payload,
-                    now,
-                    out,
-                );
+                self.send_data(Message::Listing { work: id, range, own }, payload, now, out);
             }
             Answer::Missing => {
                 let (visit, page) = self.end_page(id, now, out)?;
                 let extent = Extent::Entry(Need::Content);
                 if !visit.directory.is_root() {
-                    self.mark(
-                        lane,
-                        &visit.directory,
-                        extent,
-                        Urgency::Now,
-                        visit.born,
-                        now,
-                    );
+                    self.mark(lane, &visit.directory, extent, Urgency::Now, visit.born, now);
                 }
                 self.push_page(lane, &visit, &page);
             }
-            Answer::Entries {
-                own,
-                wanted,
-                extra,
-                is_last,
-            } => {
+            Answer::Entries { own, wanted, extra, is_last } => {
                 let parcel = parcel_of(visit, page, own, wanted, extra)?;
                 let agenda = match lane {
                     Lane::Live => &mut self.live,
@@ -93,13 +68,8 @@ impl Transfer {
             }
             Answer::Failed { text } => {
                 let (visit, _) = self.end_page(id, now, out)?;
-                let extent = if visit.is_deep {
-                    Extent::Subtree
-                } else {
-                    Extent::Directory
-                };
-                let (retry_in, _) = self.problems.add(&visit.directory);
-                let urgency = Urgency::At(now + retry_in);
+                let extent = if visit.is_deep { Extent::Subtree } else { Extent::Directory };
+                let urgency = Urgency::At(now + PROBLEM_WAIT);
                 self.mark(lane, &visit.directory, extent, urgency, visit.born, now);
                 self.problem(&visit.directory, &text, now, out);
             }
@@ -132,13 +102,7 @@ impl Transfer {
             if entry.metadata.kind.is_directory() && (visit.is_deep || is_push) {
                 let directory = crate::queue::mark_set::entry_path(&visit.directory, &entry.name);
                 let born = visit.born;
-                agenda.visits.push(Visit {
-                    directory,
-                    after: None,
-                    is_deep: true,
-                    is_push,
-                    born,
-                });
+                agenda.visits.push(Visit { directory, after: None, is_deep: true, is_push, born });
             }
         }
     }
@@ -150,11 +114,7 @@ impl Transfer {
         now: Instant,
         out: &mut Vec<Output>,
     ) -> Result<(), Breach> {
-        let work = self
-            .flight
-            .works
-            .get(&id)
-            .ok_or(Breach("a confirmation of nothing"))?;
+        let work = self.flight.works.get(&id).ok_or(Breach("a confirmation of nothing"))?;
         if work.is_reading && !matches!(work.what, What::Large { .. }) {
             return Err(Breach("a confirmation of what was not sent"));
         }
@@ -164,15 +124,11 @@ impl Transfer {
                 if let Some(failure) = failures.first() {
                     log::debug!("rename of {from} left to comparison: {}", failure.text);
                 } else {
-                    self.report.renamed += 1;
+                    Counters::add(&self.counters.renamed, 1);
                 }
                 self.end(id, now, out);
             }
-            What::Names {
-                directory,
-                names,
-                sent,
-            } => {
+            What::Names { directory, names, sent } => {
                 let (directory, names, sent) = (directory.clone(), names.clone(), *sent);
                 if failures
                     .iter()
@@ -184,19 +140,12 @@ impl Transfer {
                 let lane = work.lane;
                 self.end(id, now, out);
                 self.confirm_names(lane, &directory, &names, failures, now, out);
-                self.report.entries += names.len() as u64;
-                self.report.files += sent.files;
-                self.report.content_bytes += sent.content_bytes;
-                self.report.removed += sent.removed;
+                Counters::add(&self.counters.entries, names.len() as u64);
+                Counters::add(&self.counters.files, sent.files);
+                Counters::add(&self.counters.content_bytes, sent.content_bytes);
+                Counters::add(&self.counters.removed, sent.removed);
             }
-            What::Large {
-                directory,
-                name,
-                is_aborted,
-                offset_bytes,
-                is_over,
-                ..
-            } => {
+            What::Large { directory, name, is_aborted, offset_bytes, is_over, .. } => {
                 let (directory, name) = (directory.clone(), name.clone());
                 let (lane, offset_bytes) = (work.lane, *offset_bytes);
                 let (is_over, is_aborted) = (*is_over, *is_aborted);
@@ -211,9 +160,9 @@ impl Transfer {
                 let names = [(name, Need::Content)];
                 self.confirm_names(lane, &directory, &names, failures, now, out);
                 if failures.is_empty() {
-                    self.report.entries += 1;
-                    self.report.files += 1;
-                    self.report.content_bytes += offset_bytes;
+                    Counters::add(&self.counters.entries, 1);
+                    Counters::add(&self.counters.files, 1);
+                    Counters::add(&self.counters.content_bytes, offset_bytes);
                 }
             }
         }
@@ -239,11 +188,7 @@ impl Transfer {
         for failure in failures {
             let item = failure.item.and_then(|item| names.get(item as usize));
             // A large file and a directory's own metadata have no item.
-            let item = item.or(if names.len() == 1 {
-                names.first()
-            } else {
-                None
-            });
+            let item = item.or(if names.len() == 1 { names.first() } else { None });
             let path = match item {
                 Some((name, _)) => crate::queue::mark_set::entry_path(directory, name),
                 None => directory.clone(),
@@ -252,6 +197,8 @@ impl Transfer {
                 log::debug!("{path} to be looked at again: {}", failure.text);
                 let urgency = Urgency::At(now + UNSTEADY_WAIT);
                 self.mark(lane, &path, Extent::Entry(Need::Content), urgency, now, now);
+                // What is above it may not be what it was thought to be either.
+                self.mark(lane, directory, Extent::Entry(Need::Content), urgency, now, now);
             } else {
                 self.problem(&path, &failure.text, now, out);
             }
@@ -272,10 +219,8 @@ fn parcel_of(
     }
     let mut names = std::collections::VecDeque::with_capacity(wanted.len() + extra.len());
     for (index, need) in wanted {
-        let entry = page
-            .entries
-            .get(index as usize)
-            .ok_or(Breach("an entry that was not listed"))?;
+        let entry =
+            page.entries.get(index as usize).ok_or(Breach("an entry that was not listed"))?;
         let kind = &entry.metadata.kind;
         if kind.is_directory() {
             page.pushed.insert(index as usize);
@@ -286,17 +231,9 @@ fn parcel_of(
             (false, Need::Directory) => Need::Content,
             (false, need) => need,
         };
-        let content_bytes = if need == Need::Content {
-            kind.size_bytes()
-        } else {
-            0
-        };
+        let content_bytes = if need == Need::Content { kind.size_bytes() } else { 0 };
         names.push_back((entry.name.clone(), need, content_bytes));
     }
     names.extend(extra.into_iter().map(|name| (name, Need::Content, 0)));
-    Ok(Some(Parcel {
-        directory: visit.directory.clone(),
-        names,
-        born: visit.born,
-    }))
+    Ok(Some(Parcel { directory: visit.directory.clone(), names, born: visit.born }))
 }

@@ -30,33 +30,18 @@ impl Transfer {
             Change::Subtree { path } => {
                 self.mark(Lane::Live, path, Extent::Subtree, Urgency::Now, now, now);
             }
-            Change::Renamed {
-                from,
-                to,
-                is_directory,
-            } => {
+            Change::Renamed { from, to, is_directory } => {
                 self.on_renamed(from, to, *is_directory, now);
             }
             Change::Lost { scope, .. } | Change::Unwatched { scope, .. } => {
-                self.mark(
-                    Lane::Backlog,
-                    scope,
-                    Extent::Subtree,
-                    Urgency::Now,
-                    now,
-                    now,
-                );
+                self.mark(Lane::Backlog, scope, Extent::Subtree, Urgency::Now, now, now);
             }
             Change::Ready | Change::Fence { .. } | Change::Failed { .. } => {}
         }
     }
 
     fn on_entry(&mut self, path: &RelPath, touch: Touch, now: Instant) {
-        let need = if touch == Touch::Metadata {
-            Need::Metadata
-        } else {
-            Need::Content
-        };
+        let need = if touch == Touch::Metadata { Need::Metadata } else { Need::Content };
         let allowed_at = self.pace.allowed_at(path, now);
         let urgency = match touch {
             _ if allowed_at > now => Urgency::At(allowed_at),
@@ -68,14 +53,7 @@ impl Transfer {
 
     fn on_renamed(&mut self, from: &RelPath, to: &RelPath, is_directory: bool, now: Instant) {
         if from.is_root() || to.is_root() || from.is_within(to) || to.is_within(from) {
-            self.mark(
-                Lane::Live,
-                &RelPath::root(),
-                Extent::Subtree,
-                Urgency::Now,
-                now,
-                now,
-            );
+            self.mark(Lane::Live, &RelPath::root(), Extent::Subtree, Urgency::Now, now, now);
             return;
         }
         let in_flight = self.flight.claims.names_within(from);
@@ -95,27 +73,12 @@ impl Transfer {
             self.mark(Lane::Live, to, Extent::Subtree, Urgency::Now, now, now);
         } else {
             // A name whose content the sink may not have yet must not carry it to the new name.
-            let need = if is_pending {
-                Need::Content
-            } else {
-                Need::Metadata
-            };
+            let need = if is_pending { Need::Content } else { Need::Metadata };
             self.mark(Lane::Live, to, Extent::Entry(need), Urgency::Now, now, now);
         }
-        self.mark(
-            Lane::Live,
-            from,
-            Extent::Entry(Need::Content),
-            Urgency::Now,
-            now,
-            now,
-        );
+        self.mark(Lane::Live, from, Extent::Entry(Need::Content), Urgency::Now, now, now);
         if is_directory || !is_pending {
-            self.renames.push_back(RenameHint {
-                from: from.clone(),
-                to: to.clone(),
-                born: now,
-            });
+            self.renames.push_back(RenameHint { from: from.clone(), to: to.clone(), born: now });
         }
     }
 
@@ -127,23 +90,14 @@ impl Transfer {
                 continue;
             }
             let (from, to) = (hint.from.clone(), hint.to.clone());
-            if let Some(id) = [&from, &to]
-                .into_iter()
-                .find_map(|path| self.conflict(path))
-            {
+            if let Some(id) = [&from, &to].into_iter().find_map(|path| self.conflict(path)) {
                 self.abort_large(id, now, out);
                 return false;
             }
             let born = hint.born;
             self.renames.pop_front();
-            let id = self.begin(
-                Lane::Live,
-                born,
-                What::Rename {
-                    from: from.clone(),
-                    to: to.clone(),
-                },
-            );
+            let id =
+                self.begin(Lane::Live, born, What::Rename { from: from.clone(), to: to.clone() });
             for path in [&from, &to] {
                 if let Some((directory, name)) = path.split() {
                     self.flight.claims.begin(id, &directory);
@@ -155,12 +109,7 @@ impl Transfer {
                     );
                 }
             }
-            self.read(
-                id,
-                crate::protocol::source::job::Job::Stat { path: to },
-                256,
-                out,
-            );
+            self.read(id, crate::protocol::source::job::Job::Stat { path: to }, 256, out);
             return true;
         }
         false

@@ -48,16 +48,8 @@ impl Transfer {
         if !self.is_draining && self.paused_until.is_none() {
             loop {
                 self.turn = (self.turn + 1) % BACKLOG_SHARE;
-                let first = if self.turn == 0 {
-                    Lane::Backlog
-                } else {
-                    Lane::Live
-                };
-                let second = if self.turn == 0 {
-                    Lane::Live
-                } else {
-                    Lane::Backlog
-                };
+                let first = if self.turn == 0 { Lane::Backlog } else { Lane::Live };
+                let second = if self.turn == 0 { Lane::Live } else { Lane::Backlog };
                 if !self.step(first, now, out) && !self.step(second, now, out) {
                     break;
                 }
@@ -68,11 +60,7 @@ impl Transfer {
 
     /// Begins one thing of `lane`; `false` if there is nothing or no room.
     fn step(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
-        let reserve_bytes = if lane == Lane::Live {
-            LIVE_RESERVE_BYTES
-        } else {
-            0
-        };
+        let reserve_bytes = if lane == Lane::Live { LIVE_RESERVE_BYTES } else { 0 };
         if self.jobs[lane as usize] >= JOBS_MAX[lane as usize]
             || self.data.window().room_bytes(reserve_bytes) <= self.reserved_bytes
         {
@@ -85,19 +73,25 @@ impl Transfer {
         let may_claim = self.renames.is_empty();
         match lane {
             Lane::Live => {
-                may_claim && self.start_known(lane, now, out)
+                (may_claim && self.start_known(lane, now, out))
                     || self.start_visit(lane, out)
-                    || may_claim && self.start_large(lane, now)
+                    || (may_claim && self.start_large(lane, now))
                     || self.read_large(lane, out)
             }
-            Lane::Backlog => {
-                may_claim && self.start_parcel(lane, now, out)
-                    || may_claim && self.start_large(lane, now)
-                    || self.read_large(lane, out)
-                    || may_claim && self.start_marks(lane, now, out)
-                    || self.start_visit(lane, out)
-            }
+            Lane::Backlog => self.start_backlog(may_claim, now, out),
         }
+    }
+
+    /// Begins one thing of the backlog: what has been found to differ before looking further.
+    fn start_backlog(&mut self, may_claim: bool, now: Instant, out: &mut Vec<Output>) -> bool {
+        let lane = Lane::Backlog;
+        if may_claim && self.start_parcel(lane, now, out) {
+            return true;
+        }
+        if (may_claim && self.start_large(lane, now)) || self.read_large(lane, out) {
+            return true;
+        }
+        (may_claim && self.start_marks(lane, now, out)) || self.start_visit(lane, out)
     }
 
     /// Begins what is known to differ.
@@ -134,6 +128,13 @@ impl Transfer {
                 is_push: false,
                 born: mark.born,
             };
+            // The mark covers the directory's place in the one above too, whose times may have to be mended:
+            // the sink makes missing directories as it needs them.
+            if let Some((parent, name)) = visit.directory.split() {
+                let names = [(name, Need::Directory, 0)].into();
+                let parcel = Parcel { directory: parent, names, born: visit.born };
+                self.agenda(lane).parcels.push_back(parcel);
+            }
             // Below those already there: what was begun ends first.
             self.agenda(lane).visits.insert(0, visit);
             return true;
@@ -142,11 +143,7 @@ impl Transfer {
             return false;
         };
         let Some((directory, name)) = first.path.split() else {
-            let parcel = Parcel {
-                directory: first.path,
-                names: [].into(),
-                born: first.born,
-            };
+            let parcel = Parcel { directory: first.path, names: [].into(), born: first.born };
             self.agenda(lane).parcels.push_front(parcel);
             return true;
         };
@@ -185,11 +182,7 @@ impl Transfer {
             && let Some((name, need, content_bytes)) = parcel.names.pop_front()
         {
             if need == Need::Content && content_bytes > self.inline_bytes_max() {
-                let large = Large {
-                    directory: parcel.directory.clone(),
-                    name,
-                    born: parcel.born,
-                };
+                let large = Large { directory: parcel.directory.clone(), name, born: parcel.born };
                 self.agenda(lane).larges.push_back(large);
                 if parcel.names.is_empty() && names.is_empty() {
                     // The directory's own metadata goes with the large file.
@@ -255,9 +248,7 @@ impl Transfer {
         let id = self.begin(lane, born, what);
         self.flight.claims.begin(id, directory);
         for (name, need) in &free {
-            self.flight
-                .claims
-                .claim(id, directory, name, claim_of(*need));
+            self.flight.claims.claim(id, directory, name, claim_of(*need));
         }
         let job = Job::Look {
             directory: directory.clone(),
@@ -269,10 +260,7 @@ impl Transfer {
     }
 
     /// Marks `path` until `blocker` has ended.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a mark and the moment"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "the parts of a mark and the moment")]
     fn park(
         &mut self,
         lane: Lane,
@@ -283,11 +271,7 @@ impl Transfer {
         now: Instant,
         out: &mut Vec<Output>,
     ) {
-        let mark = Mark {
-            path: path.clone(),
-            extent: Extent::Entry(need),
-            born,
-        };
+        let mark = Mark { path: path.clone(), extent: Extent::Entry(need), born };
         self.agenda(lane).marks.park(&mark, now);
         self.flight.park(blocker, path.clone());
         let is_other_path = !matches!(
@@ -329,22 +313,14 @@ impl Transfer {
         let Some(large) = self.agenda(lane).larges.pop_front() else {
             return false;
         };
-        let Large {
-            directory,
-            name,
-            born,
-        } = large;
+        let Large { directory, name, born } = large;
         let claims = &self.flight.claims;
         let blocker = claims
             .conflict_above(&directory)
             .or_else(|| claims.conflict_at(&directory, &name, Claim::Exclusive));
         if let Some(blocker) = blocker {
             let path = crate::queue::mark_set::entry_path(&directory, &name);
-            let mark = Mark {
-                path: path.clone(),
-                extent: Extent::Entry(Need::Content),
-                born,
-            };
+            let mark = Mark { path: path.clone(), extent: Extent::Entry(Need::Content), born };
             self.agenda(lane).marks.park(&mark, now);
             self.flight.park(blocker, path);
             return true;
@@ -359,9 +335,7 @@ impl Transfer {
         };
         let id = self.begin(lane, born, what);
         self.flight.claims.begin(id, &directory);
-        self.flight
-            .claims
-            .claim(id, &directory, &name, Claim::Exclusive);
+        self.flight.claims.claim(id, &directory, &name, Claim::Exclusive);
         self.larges[lane as usize] += 1;
         self.ready_larges[lane as usize].push_back(id);
         true
@@ -376,10 +350,7 @@ impl Transfer {
         born: Instant,
     ) {
         if !names.is_empty() {
-            let names = names
-                .into_iter()
-                .map(|(name, need)| (name, need, UNKNOWN_BYTES))
-                .collect();
+            let names = names.into_iter().map(|(name, need)| (name, need, UNKNOWN_BYTES)).collect();
             self.agenda(lane).parcels.push_front(Parcel {
                 directory: directory.clone(),
                 names,
@@ -399,14 +370,7 @@ impl Transfer {
         now: Instant,
     ) {
         let path = crate::queue::mark_set::entry_path(directory, name);
-        self.mark(
-            lane,
-            &path,
-            Extent::Entry(Need::Content),
-            urgency,
-            born,
-            now,
-        );
+        self.mark(lane, &path, Extent::Entry(Need::Content), urgency, born, now);
     }
 }
 

@@ -27,12 +27,8 @@ impl Transfer {
         let Some(id) = self.ready_larges[lane as usize].pop_front() else {
             return false;
         };
-        let Some(What::Large {
-            directory,
-            name,
-            offset_bytes,
-            ..
-        }) = self.flight.works.get(&id).map(|work| &work.what)
+        let Some(What::Large { directory, name, offset_bytes, .. }) =
+            self.flight.works.get(&id).map(|work| &work.what)
         else {
             return true;
         };
@@ -57,14 +53,8 @@ impl Transfer {
             return;
         };
         let lane = work.lane;
-        let What::Large {
-            directory,
-            name,
-            offset_bytes,
-            is_open,
-            is_over,
-            is_aborted,
-        } = &mut work.what
+        let What::Large { directory, name, offset_bytes, is_open, is_over, is_aborted } =
+            &mut work.what
         else {
             return;
         };
@@ -84,11 +74,7 @@ impl Transfer {
         if is_first {
             let size_bytes = piece.size_bytes;
             self.send_data(
-                Message::Open {
-                    work: id,
-                    path: path.clone(),
-                    size_bytes,
-                },
+                Message::Open { work: id, path: path.clone(), size_bytes },
                 Bytes::new(),
                 now,
                 out,
@@ -96,10 +82,7 @@ impl Transfer {
         }
         if !piece.chunk.is_empty() && !gives_up {
             self.send_data(
-                Message::Chunk {
-                    work: id,
-                    offset_bytes: offset,
-                },
+                Message::Chunk { work: id, offset_bytes: offset },
                 piece.chunk,
                 now,
                 out,
@@ -111,24 +94,13 @@ impl Transfer {
                 self.send_data(Message::Abort { work: id }, Bytes::new(), now, out);
             }
             Some(end) => {
-                let FileEnd {
-                    metadata,
-                    is_steady,
-                    digest,
-                    own,
-                    own_read_at,
-                } = end;
+                let FileEnd { metadata, is_steady, digest, own, own_read_at } = end;
                 if !is_steady {
                     log::info!("{path} never holds still: sent as it is, and again later");
                 }
                 let own = self.flight.claims.newest_own(&directory, own_read_at, own);
                 self.send_data(
-                    Message::Close {
-                        work: id,
-                        metadata,
-                        own,
-                        digest,
-                    },
+                    Message::Close { work: id, metadata, own, digest },
                     Bytes::new(),
                     now,
                     out,
@@ -156,14 +128,7 @@ impl Transfer {
             return;
         };
         let (lane, born) = (work.lane, work.born);
-        let What::Large {
-            directory,
-            name,
-            is_open,
-            is_over,
-            is_aborted,
-            ..
-        } = &mut work.what
+        let What::Large { directory, name, is_open, is_over, is_aborted, .. } = &mut work.what
         else {
             return;
         };

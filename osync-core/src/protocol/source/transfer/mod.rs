@@ -12,14 +12,15 @@
 //! A mark that is taken out becomes a piece of work in flight, and ends confirmed or as a mark again;
 //! nothing is ever dropped in between.
 
-mod answers;
 mod changes;
 mod choose;
-mod large;
 mod results;
+mod large;
+mod answers;
 mod sync;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,10 +29,10 @@ use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
-use crate::model::report::TransferReport;
 use crate::model::session_id::SessionId;
 use crate::model::work_id::WorkId;
 use crate::options::SourceOptions;
+use crate::ports::counters::Counters;
 use crate::ports::monitor::{Event, Problem};
 use crate::ports::transport::PeerId;
 use crate::protocol::sequence::Outbound;
@@ -110,7 +111,7 @@ pub struct Transfer {
     problems: Problems,
     unsteady: HashMap<RelPath, u32>,
     sync: Vec<sync::SyncWait>,
-    report: TransferReport,
+    counters: Arc<Counters>,
     paused_until: Option<Instant>,
     is_draining: bool,
     turn: u32,
@@ -132,6 +133,7 @@ impl Transfer {
         control_outbound: Outbound,
         fidelity: Fidelity,
         options: &SourceOptions,
+        counters: Arc<Counters>,
         now: Instant,
     ) -> Self {
         let marks_bytes_max = options.marks_bytes_max / 2;
@@ -154,7 +156,7 @@ impl Transfer {
             problems: Problems::default(),
             unsteady: HashMap::new(),
             sync: Vec::new(),
-            report: TransferReport::default(),
+            counters,
             paused_until: None,
             is_draining: false,
             turn: 0,
@@ -167,10 +169,7 @@ impl Transfer {
     ///
     /// # Errors
     /// [`Breach`] if it makes no sense: the session must be given up.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "every other message is out of place"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other message is out of place")]
     pub fn on_message(
         &mut self,
         message: Message,
@@ -178,10 +177,7 @@ impl Transfer {
         out: &mut Vec<Output>,
     ) -> Result<(), Breach> {
         match message {
-            Message::Credit {
-                consumed_bytes,
-                newest,
-            } => {
+            Message::Credit { consumed_bytes, newest } => {
                 if !self.data.on_credit(consumed_bytes, newest, now) {
                     return Err(Breach("credit for more than was sent"));
                 }
@@ -223,11 +219,7 @@ impl Transfer {
         if self.data.window().in_flight_bytes() > 0 {
             deadline = deadline.min(self.data_sent_at + crate::protocol::HEARTBEAT_INTERVAL);
         }
-        let dues = [
-            self.live.marks.next_due(),
-            self.backlog.marks.next_due(),
-            self.paused_until,
-        ];
+        let dues = [self.live.marks.next_due(), self.backlog.marks.next_due(), self.paused_until];
         for due in dues.into_iter().flatten().filter(|&due| due > now) {
             deadline = deadline.min(due);
         }
@@ -269,21 +261,13 @@ impl Transfer {
         born: Instant,
         now: Instant,
     ) {
-        self.agenda(lane)
-            .marks
-            .insert(path, extent, urgency, born, now);
+        self.agenda(lane).marks.insert(path, extent, urgency, born, now);
     }
 
     /// Begins a piece of work without claims.
     fn begin(&mut self, lane: Lane, born: Instant, what: What) -> WorkId {
         let id = self.flight.next_id();
-        let work = Work {
-            lane,
-            born,
-            what,
-            is_reading: false,
-            reserved_bytes: 0,
-        };
+        let work = Work { lane, born, what, is_reading: false, reserved_bytes: 0 };
         self.flight.works.insert(id, work);
         id
     }
@@ -297,12 +281,7 @@ impl Transfer {
         work.reserved_bytes = reserved_bytes;
         self.reserved_bytes += reserved_bytes;
         self.jobs[work.lane as usize] += 1;
-        out.push(Output::Job {
-            session: self.session,
-            work: id,
-            lane: work.lane,
-            job,
-        });
+        out.push(Output::Job { session: self.session, work: id, lane: work.lane, job });
     }
 
     /// Ends a piece of work; marks that waited for it become due.
@@ -314,10 +293,7 @@ impl Transfer {
             What::Large { .. } => {
                 self.larges[work.lane as usize] -= 1;
                 self.ready_larges[work.lane as usize].retain(|ready| *ready != id);
-                out.push(Output::Forget {
-                    session: self.session,
-                    work: id,
-                });
+                out.push(Output::Forget { session: self.session, work: id });
             }
             What::Page { .. } => self.pages -= 1,
             What::Names { .. } | What::Rename { .. } => {}
@@ -330,23 +306,13 @@ impl Transfer {
 
     /// Records that `path` could not be replicated, and marks it for later.
     fn problem(&mut self, path: &RelPath, cause: &str, now: Instant, out: &mut Vec<Output>) {
-        let (retry_in, _) = self.problems.add(path);
+        let (retry_in, is_new) = self.problems.add(path);
+        Counters::add(&self.counters.problems, u64::from(is_new));
         let cause = cause.escape_debug().to_string();
         log::debug!("problem: {path}: {cause}; again in {retry_in:?}");
         let extent = Extent::Entry(crate::model::need::Need::Content);
-        self.mark(
-            Lane::Backlog,
-            path,
-            extent,
-            Urgency::At(now + retry_in),
-            now,
-            now,
-        );
-        out.push(Output::Event(Event::Problem(Problem {
-            path: path.clone(),
-            cause,
-            retry_in,
-        })));
+        self.mark(Lane::Backlog, path, extent, Urgency::At(now + retry_in), now, now);
+        out.push(Output::Event(Event::Problem(Problem { path: path.clone(), cause, retry_in })));
     }
 
     fn solved(&mut self, directory: &RelPath, name: &Name) {
@@ -360,12 +326,9 @@ impl Transfer {
 
     fn send_data(&mut self, message: Message, payload: Bytes, now: Instant, out: &mut Vec<Output>) {
         let frame = self.data.frame(message, payload, now);
+        Counters::add(&self.counters.wire_bytes, frame.len_bytes() as u64);
         self.data_sent_at = now;
-        out.push(Output::Send {
-            channel: Channel::Data,
-            peer: self.data.peer().clone(),
-            frame,
-        });
+        out.push(Output::Send { channel: Channel::Data, peer: self.data.peer().clone(), frame });
     }
 
     pub(in crate::protocol::source) fn send_control(
@@ -375,19 +338,9 @@ impl Transfer {
         out: &mut Vec<Output>,
     ) {
         let sequence = self.control_outbound.take();
-        let frame = encode::frame(
-            &Envelope {
-                session: self.session,
-                sequence,
-                message,
-            },
-            Bytes::new(),
-        );
+        let frame =
+            encode::frame(&Envelope { session: self.session, sequence, message }, Bytes::new());
         self.control_sent_at = now;
-        out.push(Output::Send {
-            channel: Channel::Control,
-            peer: self.control.clone(),
-            frame,
-        });
+        out.push(Output::Send { channel: Channel::Control, peer: self.control.clone(), frame });
     }
 }

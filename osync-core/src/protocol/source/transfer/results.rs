@@ -14,8 +14,8 @@ use crate::queue::agenda::{Large, Parcel, Visit};
 use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::wire::message::{Message, Range};
 
-/// How long everything waits while the source is not there.
-const ROOT_LOST_PAUSE: Duration = Duration::from_secs(1);
+/// How long everything waits while the source is not there, and a directory that cannot be read.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How long a file that changed while it was read is left alone, the first time.
 pub(super) const UNSTEADY_WAIT: Duration = Duration::from_millis(20);
 
@@ -50,22 +50,19 @@ impl Transfer {
             if self.paused_until.is_none() {
                 log::warn!("nothing is sent or removed: {}", error.text);
             }
-            self.paused_until = Some(now + ROOT_LOST_PAUSE);
-            self.look_again(id, Urgency::At(now + ROOT_LOST_PAUSE), now, out);
+            self.paused_until = Some(now + RETRY_PAUSE);
+            self.look_again(id, Urgency::At(now + RETRY_PAUSE), now, out);
             return;
         }
         let path = match self.flight.works.get(&id).map(|work| &work.what) {
             Some(What::Page { visit, .. }) => Some(visit.directory.clone()),
             Some(What::Names { directory, .. }) => Some(directory.clone()),
-            Some(What::Large {
-                directory, name, ..
-            }) => directory.join(name).ok(),
+            Some(What::Large { directory, name, .. }) => directory.join(name).ok(),
             Some(What::Rename { .. }) | None => None,
         };
         if let Some(path) = path {
-            let (retry_in, _) = self.problems.add(&path);
-            self.look_again(id, Urgency::At(now + retry_in), now, out);
             self.problem(&path, &error.text, now, out);
+            self.look_again(id, Urgency::At(now + RETRY_PAUSE), now, out);
         } else {
             self.end(id, now, out);
         }
@@ -91,25 +88,14 @@ impl Transfer {
                 // A root that is gone is reported as lost; an entry mark on it would change nothing.
                 marks.push((visit.directory.clone(), extent));
             }
-            What::Names {
-                directory, names, ..
-            } => {
+            What::Names { directory, names, .. } => {
                 let path = |name| crate::queue::mark_set::entry_path(directory, name);
-                marks.extend(
-                    names
-                        .iter()
-                        .map(|(name, need)| (path(name), Extent::Entry(*need))),
-                );
+                marks.extend(names.iter().map(|(name, need)| (path(name), Extent::Entry(*need))));
                 if names.is_empty() {
                     marks.push((directory.clone(), Extent::Entry(Need::Metadata)));
                 }
             }
-            What::Large {
-                directory,
-                name,
-                is_over,
-                ..
-            } => {
+            What::Large { directory, name, is_over, .. } => {
                 if !is_over {
                     let path = crate::queue::mark_set::entry_path(directory, name);
                     marks.push((path, Extent::Entry(Need::Content)));
@@ -135,35 +121,17 @@ impl Transfer {
         let What::Page { visit, page } = &mut work.what else {
             return;
         };
-        let Listed {
-            own,
-            entries,
-            has_more,
-            digest,
-        } = listed;
-        let until = if has_more {
-            entries.last().map(|entry| entry.name.clone())
-        } else {
-            None
-        };
+        let Listed { own, entries, has_more, digest } = listed;
+        let until = if has_more { entries.last().map(|entry| entry.name.clone()) } else { None };
         let (lane, visit) = (work.lane, visit.clone());
         if until.is_some() {
-            let rest = Visit {
-                after: until.clone(),
-                ..visit.clone()
-            };
+            let rest = Visit { after: until.clone(), ..visit.clone() };
             match lane {
                 Lane::Live => self.live.visits.push(rest),
                 Lane::Backlog => self.backlog.visits.push(rest),
             }
         }
-        let found = Page {
-            entries,
-            until,
-            own,
-            digest,
-            pushed: std::collections::HashSet::new(),
-        };
+        let found = Page { entries, until, own, digest, pushed: std::collections::HashSet::new() };
         if visit.is_push {
             self.end(id, now, out);
             self.push_page(lane, &visit, &found);
@@ -175,42 +143,23 @@ impl Transfer {
             until: found.until.clone(),
         };
         *page = Some(found);
-        self.send_data(
-            Message::Compare {
-                work: id,
-                range,
-                digest,
-            },
-            Bytes::new(),
-            now,
-            out,
-        );
+        self.send_data(Message::Compare { work: id, range, digest }, Bytes::new(), now, out);
     }
 
     /// Queues everything of a page for a sink that has nothing of it.
     pub(super) fn push_page(&mut self, lane: Lane, visit: &Visit, page: &Page) {
         let names = page.entries.iter().map(|entry| {
             let kind = &entry.metadata.kind;
-            let need = if kind.is_directory() {
-                Need::Directory
-            } else {
-                Need::Content
-            };
+            let need = if kind.is_directory() { Need::Directory } else { Need::Content };
             (entry.name.clone(), need, kind.size_bytes())
         });
-        let parcel = Parcel {
-            directory: visit.directory.clone(),
-            names: names.collect(),
-            born: visit.born,
-        };
+        let parcel =
+            Parcel { directory: visit.directory.clone(), names: names.collect(), born: visit.born };
         let agenda = self.agenda(lane);
         agenda.parcels.push_back(parcel);
         if visit.is_deep {
-            for entry in page
-                .entries
-                .iter()
-                .rev()
-                .filter(|entry| entry.metadata.kind.is_directory())
+            for entry in
+                page.entries.iter().rev().filter(|entry| entry.metadata.kind.is_directory())
             {
                 let directory = crate::queue::mark_set::entry_path(&visit.directory, &entry.name);
                 agenda.visits.push(Visit {
@@ -228,12 +177,7 @@ impl Transfer {
             return;
         };
         let (lane, born) = (work.lane, work.born);
-        let What::Names {
-            directory,
-            names,
-            sent,
-        } = &mut work.what
-        else {
+        let What::Names { directory, names, sent } = &mut work.what else {
             return;
         };
         let directory = directory.clone();
@@ -257,11 +201,7 @@ impl Transfer {
                     }
                     names.push((name, need));
                 }
-                Outcome::Large => larges.push(Large {
-                    directory: directory.clone(),
-                    name,
-                    born,
-                }),
+                Outcome::Large => larges.push(Large { directory: directory.clone(), name, born }),
                 Outcome::Left => left.push((name, need)),
                 Outcome::Unsteady => again.push((name, Urgency::At(now + UNSTEADY_WAIT))),
                 Outcome::Changed => again.push((name, Urgency::Now)),
@@ -279,28 +219,16 @@ impl Transfer {
         for name in made {
             // A directory's own metadata is told with the directory itself.
             let own = crate::queue::mark_set::entry_path(&directory, &name);
-            self.agenda(lane).parcels.push_front(Parcel {
-                directory: own,
-                names: [].into(),
-                born,
-            });
+            self.agenda(lane).parcels.push_front(Parcel { directory: own, names: [].into(), born });
         }
         self.agenda(lane).larges.extend(larges);
         self.requeue(lane, &directory, left, born);
-        let own = self
-            .flight
-            .claims
-            .newest_own(&directory, looked.own_read_at, looked.own);
+        let own = self.flight.claims.newest_own(&directory, looked.own_read_at, looked.own);
         if !has_items && (!wants_own_only || own.is_none()) {
             self.end(id, now, out);
             return;
         }
-        let message = Message::Put {
-            work: id,
-            directory,
-            own,
-            items_bytes: looked.items_bytes,
-        };
+        let message = Message::Put { work: id, directory, own, items_bytes: looked.items_bytes };
         self.send_data(message, looked.payload, now, out);
     }
 
@@ -309,12 +237,7 @@ impl Transfer {
         else {
             return;
         };
-        let message = Message::Rename {
-            work: id,
-            from: from.clone(),
-            to: to.clone(),
-            metadata,
-        };
+        let message = Message::Rename { work: id, from: from.clone(), to: to.clone(), metadata };
         self.send_data(message, Bytes::new(), now, out);
     }
 }

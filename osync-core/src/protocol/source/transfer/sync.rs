@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::model::report::{QueueReport, TransferReport};
+use crate::model::report::QueueReport;
 use crate::protocol::source::transfer::{Breach, Output, Transfer};
 use crate::queue::agenda::Agenda;
 use crate::queue::mark::Lane;
@@ -25,11 +25,7 @@ impl Transfer {
         if self.sync.len() >= QUESTIONS_MAX {
             return Err(Breach("too many questions at once"));
         }
-        self.sync.push(SyncWait {
-            cookie,
-            fenced_at: None,
-            is_asked: false,
-        });
+        self.sync.push(SyncWait { cookie, fenced_at: None, is_asked: false });
         Ok(())
     }
 
@@ -44,11 +40,7 @@ impl Transfer {
 
     /// A fence passed that was asked for after every question up to now that counts as asked for.
     pub fn on_fence(&mut self, now: Instant, out: &mut Vec<Output>) {
-        for wait in self
-            .sync
-            .iter_mut()
-            .filter(|wait| wait.is_asked && wait.fenced_at.is_none())
-        {
+        for wait in self.sync.iter_mut().filter(|wait| wait.is_asked && wait.fenced_at.is_none()) {
             wait.fenced_at = Some(now);
         }
         self.answer_sync(now, out);
@@ -71,11 +63,8 @@ impl Transfer {
 
     /// The question that was fenced first.
     fn next_question(&self) -> Option<usize> {
-        let fenced = self
-            .sync
-            .iter()
-            .enumerate()
-            .filter_map(|(index, wait)| Some((wait.fenced_at?, index)));
+        let fenced =
+            self.sync.iter().enumerate().filter_map(|(index, wait)| Some((wait.fenced_at?, index)));
         fenced.min().map(|(_, index)| index)
     }
 
@@ -109,21 +98,9 @@ impl Transfer {
             in_flight: self.flight.works.len() as u64,
             in_flight_bytes: self.data.window().in_flight_bytes(),
             window_bytes: self.data.window().size_bytes(),
-            lag: lag.map_or(std::time::Duration::ZERO, |since| {
-                now.saturating_duration_since(since)
-            }),
+            lag: lag
+                .map_or(std::time::Duration::ZERO, |since| now.saturating_duration_since(since)),
             is_idle: !self.is_open_since(now),
-        }
-    }
-
-    /// What the sink has confirmed.
-    #[must_use]
-    pub fn transfer_report(&self) -> TransferReport {
-        let problems = self.problems.len() as u64;
-        TransferReport {
-            wire_bytes: self.data.wire_bytes(),
-            problems,
-            ..self.report.clone()
         }
     }
 }

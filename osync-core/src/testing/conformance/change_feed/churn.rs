@@ -59,11 +59,7 @@ pub fn churn_converges(fixture: &dyn Fixture, seed: u64, deeds: usize) -> usize 
         deed.write(name.trim_start_matches('/'));
     }
     watcher.fence_with(|change| mirror.follow(&change));
-    assert_eq!(
-        mirror.difference(),
-        None,
-        "seed {seed}: a directory is deaf"
-    );
+    assert_eq!(mirror.difference(), None, "seed {seed}: a directory is deaf");
     watcher.stop();
     mirror.losses
 }

@@ -26,11 +26,7 @@ type State = (u32, Option<(u64, i64, i64)>);
 impl Mirror {
     /// A true picture, as of now.
     pub(super) fn new(root: &Path) -> Self {
-        let mut mirror = Self {
-            root: root.to_path_buf(),
-            entries: BTreeMap::new(),
-            losses: 0,
-        };
+        let mut mirror = Self { root: root.to_path_buf(), entries: BTreeMap::new(), losses: 0 };
         mirror.look_below(&RelPath::root());
         mirror
     }
@@ -93,11 +89,7 @@ impl Mirror {
                 continue;
             };
             self.entries.insert(path.clone(), state);
-            for entry in std::fs::read_dir(self.absolute(&path))
-                .into_iter()
-                .flatten()
-                .flatten()
-            {
+            for entry in std::fs::read_dir(self.absolute(&path)).into_iter().flatten().flatten() {
                 let name = Name::new(entry.file_name().as_bytes()).expect("a listed name");
                 todo.push(path.join(&name).expect("a short path"));
             }

@@ -10,10 +10,7 @@
 //! }
 //! ```
 
-#![expect(
-    clippy::missing_panics_doc,
-    reason = "these are tests: a panic is how they fail"
-)]
+#![expect(clippy::missing_panics_doc, reason = "these are tests: a panic is how they fail")]
 
 mod deeds;
 mod mirror;
@@ -158,11 +155,7 @@ pub fn pairs_renames(fixture: &dyn Fixture) {
 
     for (from, to, is_directory) in [("file", "dir/sub/file", false), ("dir", "dir2", true)] {
         deeds.rename(from, to);
-        let renamed = Change::Renamed {
-            from: path(from),
-            to: path(to),
-            is_directory,
-        };
+        let renamed = Change::Renamed { from: path(from), to: path(to), is_directory };
         let reports = watcher.fence();
         assert!(reports.contains(&renamed), "{renamed:?} not in {reports:?}");
     }

@@ -26,22 +26,14 @@ impl Watcher {
         let (sender, changes) = crossbeam_channel::bounded(64);
         let mut feed = fixture.feed();
         feed.start(Reporter::new(sender)).expect("the feed starts");
-        let mut watcher = Self {
-            feed,
-            changes,
-            last_cookie: 0,
-            next_cookie: 1,
-        };
+        let mut watcher = Self { feed, changes, last_cookie: 0, next_cookie: 1 };
         while watcher.next() != Change::Ready {}
         watcher
     }
 
     /// The next report.
     pub(super) fn next(&mut self) -> Change {
-        let change = self
-            .changes
-            .recv_timeout(Self::PATIENCE)
-            .expect("the feed reports in time");
+        let change = self.changes.recv_timeout(Self::PATIENCE).expect("the feed reports in time");
         if let Change::Failed { reason } = &change {
             panic!("the feed failed: {reason}");
         }

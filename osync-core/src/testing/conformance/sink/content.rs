@@ -16,16 +16,12 @@ pub(super) fn files_get_content_metadata_and_parents(fixture: &dyn SinkFixture) 
     let large: Vec<u8> = (0..150_000_u32).flat_map(u32::to_le_bytes).collect();
     for (path, content) in [("f", &b""[..]), ("a/b/c/g", b"small"), ("a/b/h", &large)] {
         let metadata = file(sink, content.len());
-        sink.write_file(&rel(path), &metadata, content)
-            .expect(PLAIN);
+        sink.write_file(&rel(path), &metadata, content).expect(PLAIN);
 
         assert_eq!(fixture.content(&rel(path)).as_deref(), Some(content));
         assert_is(sink, path, &metadata);
     }
-    assert_eq!(
-        settled(fixture),
-        ["", "a", "a/b", "a/b/c", "a/b/c/g", "a/b/h", "f"].map(rel)
-    );
+    assert_eq!(settled(fixture), ["", "a", "a/b", "a/b/c", "a/b/c/g", "a/b/h", "f"].map(rel));
 }
 
 pub(super) fn every_kind_replaces_every_kind(fixture: &dyn SinkFixture) {
@@ -84,11 +80,7 @@ pub(super) fn staged_versions_are_invisible_until_committed(fixture: &dyn SinkFi
         let mut staged = sink.stage(&rel(path), content.len() as u64).expect(PLAIN);
         for piece in content.chunks(99_999) {
             staged.append(piece).expect(PLAIN);
-            assert_eq!(
-                fixture.content(&rel(path)),
-                before,
-                "nothing shows before commit"
-            );
+            assert_eq!(fixture.content(&rel(path)), before, "nothing shows before commit");
         }
         let names = sink.list(&rel("d"), None, None).expect(PLAIN);
         let names = names.expect("it is there").len();
@@ -102,10 +94,7 @@ pub(super) fn staged_versions_are_invisible_until_committed(fixture: &dyn SinkFi
     }
     let staged = sink.stage(&rel("e/empty"), 0).expect(PLAIN);
     staged.commit(&file(sink, 0)).expect(PLAIN);
-    assert_eq!(
-        settled(fixture),
-        ["", "d", "d/new", "d/old", "e", "e/empty"].map(rel)
-    );
+    assert_eq!(settled(fixture), ["", "d", "d/new", "d/old", "e", "e/empty"].map(rel));
 }
 
 pub(super) fn a_dropped_version_leaves_nothing(fixture: &dyn SinkFixture) {
@@ -125,10 +114,7 @@ pub(super) fn a_dropped_version_leaves_nothing(fixture: &dyn SinkFixture) {
 
 pub(super) fn set_metadata_changes_what_it_was_told_of_only(fixture: &dyn SinkFixture) {
     let sink = fixture.sink();
-    let later = Timestamp {
-        seconds: -2,
-        nanoseconds: 500_000_000,
-    };
+    let later = Timestamp { seconds: -2, nanoseconds: 500_000_000 };
     for sort in [Sort::File, Sort::Directory, Sort::Symlink, Sort::Fifo] {
         let mut metadata = put(sink, "x", sort).expect("something was put");
         metadata.modified = later;
@@ -150,10 +136,7 @@ pub(super) fn set_metadata_changes_what_it_was_told_of_only(fixture: &dyn SinkFi
     }
     for path in ["none", "none/below"] {
         let refused = sink.set_metadata(&rel(path), &file(sink, 0));
-        assert!(
-            matches!(refused, Err(SinkError::Stale { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(SinkError::Stale { .. })), "{refused:?}");
     }
     let root = of_kind(sink, Kind::Directory);
     sink.set_metadata(&RelPath::root(), &root).expect(PLAIN);
@@ -164,12 +147,8 @@ pub(super) fn set_metadata_changes_what_it_was_told_of_only(fixture: &dyn SinkFi
 /// One of every kind that is not `kind`.
 fn other_kinds(kind: &Kind) -> Vec<Kind> {
     let target = (*b"elsewhere").into();
-    let all = [
-        Kind::File { size_bytes: 77 },
-        Kind::Directory,
-        Kind::Symlink { target },
-        Kind::Fifo,
-    ];
+    let all =
+        [Kind::File { size_bytes: 77 }, Kind::Directory, Kind::Symlink { target }, Kind::Fifo];
     all.into_iter().filter(|other| other != kind).collect()
 }
 
@@ -179,8 +158,7 @@ pub(super) fn readers_see_the_old_or_the_new(fixture: &dyn SinkFixture) {
     let version = |round: u8| vec![round; 3_000 + usize::from(round)];
     let path = rel("d/file");
     let metadata = |round| file(sink, version(round).len());
-    sink.write_file(&path, &metadata(0), &version(0))
-        .expect(PLAIN);
+    sink.write_file(&path, &metadata(0), &version(0)).expect(PLAIN);
     let is_done = AtomicBool::new(false);
 
     thread::scope(|scope| {
@@ -196,13 +174,10 @@ pub(super) fn readers_see_the_old_or_the_new(fixture: &dyn SinkFixture) {
         for round in 1..ROUNDS {
             let whole = version(round);
             if round % 2 == 0 {
-                sink.write_file(&path, &metadata(round), &whole)
-                    .expect(PLAIN);
+                sink.write_file(&path, &metadata(round), &whole).expect(PLAIN);
             } else {
                 let mut staged = sink.stage(&path, whole.len() as u64).expect(PLAIN);
-                whole
-                    .chunks(1_000)
-                    .for_each(|piece| staged.append(piece).expect(PLAIN));
+                whole.chunks(1_000).for_each(|piece| staged.append(piece).expect(PLAIN));
                 staged.commit(&metadata(round)).expect(PLAIN);
             }
         }

@@ -58,14 +58,8 @@ enum Sort {
     Fifo,
 }
 
-const SORTS: [Sort; 6] = [
-    Sort::Absent,
-    Sort::File,
-    Sort::Staged,
-    Sort::Directory,
-    Sort::Symlink,
-    Sort::Fifo,
-];
+const SORTS: [Sort; 6] =
+    [Sort::Absent, Sort::File, Sort::Staged, Sort::Directory, Sort::Symlink, Sort::Fifo];
 
 /// Puts one of `sort` at `path`, and returns what should lie there then.
 fn put(sink: &dyn Sink, path: &str, sort: Sort) -> Option<Metadata> {
@@ -124,10 +118,7 @@ fn of_kind(sink: &dyn Sink, kind: Kind) -> Metadata {
     let root = root.expect("the root is there");
     Metadata {
         kind,
-        modified: Timestamp {
-            seconds: 1_234_567_890,
-            nanoseconds: 123_456_789,
-        },
+        modified: Timestamp { seconds: 1_234_567_890, nanoseconds: 123_456_789 },
         mode: 0o640,
         uid: root.uid,
         gid: root.gid,

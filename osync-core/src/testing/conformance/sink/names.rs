@@ -49,10 +49,7 @@ pub(super) fn a_rename_moves_everything_in_one_step(fixture: &dyn SinkFixture) {
     sink.rename(&rel("f"), &rel("d/g")).expect(PLAIN);
     sink.rename(&rel("d/g"), &rel("d/g")).expect(PLAIN);
 
-    assert_eq!(
-        fixture.content(&rel("d/g")).as_deref(),
-        Some(&b"pieces"[..])
-    );
+    assert_eq!(fixture.content(&rel("d/g")).as_deref(), Some(&b"pieces"[..]));
     let below = ["empty/a/file", "empty/a/third", "empty/pipe"];
     let mut wanted: Vec<_> = ["", "d", "d/g", "empty", "empty/a"].map(rel).to_vec();
     wanted.extend(below.map(rel));
@@ -77,10 +74,7 @@ pub(super) fn a_refused_rename_changes_nothing(fixture: &dyn SinkFixture) {
         ("", "x", "the root stays"),
         ("d", "", "the root stays"),
     ] {
-        assert!(
-            sink.rename(&rel(from), &rel(to)).is_err(),
-            "{from} to {to}: {why}"
-        );
+        assert!(sink.rename(&rel(from), &rel(to)).is_err(), "{from} to {to}: {why}");
     }
 
     assert_eq!(settled(fixture), before);
@@ -107,18 +101,10 @@ pub(super) fn listings_keep_to_their_range(fixture: &dyn SinkFixture) {
     assert_eq!(list(Some("a0"), Some("bb")), ["b"]);
     assert_eq!(list(Some("b"), Some("b")), [""; 0]);
     assert_eq!(list(Some("c"), Some("a")), [""; 0]);
-    for entry in sink
-        .list(&rel("d"), None, None)
-        .expect(PLAIN)
-        .expect("there")
-    {
+    for entry in sink.list(&rel("d"), None, None).expect(PLAIN).expect("there") {
         let path = rel("d").join(&entry.name).expect("short");
         let alone = sink.metadata(&path).expect(PLAIN);
-        assert_eq!(
-            Some(entry.metadata),
-            alone,
-            "a listing tells what metadata tells"
-        );
+        assert_eq!(Some(entry.metadata), alone, "a listing tells what metadata tells");
     }
     let names = |path: &str| sink.list(&rel(path), None, None).expect(PLAIN);
     assert_eq!(names("empty"), Some(Vec::new()));
@@ -142,10 +128,7 @@ pub(super) fn symbolic_links_are_never_followed(fixture: &dyn SinkFixture) {
     assert!(sink.rename(&rel("link/e"), &rel("x")).is_err());
     assert!(sink.rename(&rel("d/e"), &rel("link/x")).is_err());
     let refused = sink.set_metadata(&rel("link/e/file"), &file(sink, 5));
-    assert!(
-        matches!(refused, Err(SinkError::Stale { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(SinkError::Stale { .. })), "{refused:?}");
     assert_refuses_names_below(sink, "link");
     assert_refuses_names_below(sink, "link/e");
 
@@ -160,18 +143,12 @@ pub(super) fn nothing_is_written_below_what_is_no_directory(fixture: &dyn SinkFi
     let before = settled(fixture);
 
     for path in ["file", "pipe"] {
-        assert_eq!(
-            sink.metadata(&rel(&format!("{path}/x"))).expect(PLAIN),
-            None
-        );
+        assert_eq!(sink.metadata(&rel(&format!("{path}/x"))).expect(PLAIN), None);
         assert_refuses_names_below(sink, path);
     }
 
     assert_eq!(settled(fixture), before);
-    assert_eq!(
-        fixture.content(&rel("file")).as_deref(),
-        Some(&b"whole"[..])
-    );
+    assert_eq!(fixture.content(&rel("file")).as_deref(), Some(&b"whole"[..]));
 }
 
 fn assert_refuses_names_below(sink: &dyn Sink, path: &str) {
@@ -179,16 +156,11 @@ fn assert_refuses_names_below(sink: &dyn Sink, path: &str) {
     assert!(sink.write_file(&below, &file(sink, 1), b"x").is_err());
     let staged = sink.stage(&below, 0);
     assert!(
-        staged
-            .and_then(|staged| staged.commit(&file(sink, 0)))
-            .is_err(),
+        staged.and_then(|staged| staged.commit(&file(sink, 0))).is_err(),
         "nothing is staged below {path}"
     );
     assert!(sink.make_directory(&below).is_err());
-    assert!(
-        sink.make_special(&below, &of_kind(sink, Kind::Fifo))
-            .is_err()
-    );
+    assert!(sink.make_special(&below, &of_kind(sink, Kind::Fifo)).is_err());
 }
 
 pub(super) fn odd_names_and_long_paths_are_kept(fixture: &dyn SinkFixture) {
@@ -203,10 +175,8 @@ pub(super) fn odd_names_and_long_paths_are_kept(fixture: &dyn SinkFixture) {
         wanted.push(path);
     }
     let bottom = rel_bytes(&[&deep_directory()[..], b"/file"].concat());
-    sink.write_file(&bottom, &file(sink, 4), b"deep")
-        .expect(PLAIN);
-    sink.write_file(&bottom, &file(sink, 4), b"DEEP")
-        .expect(PLAIN);
+    sink.write_file(&bottom, &file(sink, 4), b"deep").expect(PLAIN);
+    sink.write_file(&bottom, &file(sink, 4), b"DEEP").expect(PLAIN);
     assert_eq!(
         sink.metadata(&bottom).expect(PLAIN).map(|found| found.kind),
         Some(Kind::File { size_bytes: 4 })

@@ -35,12 +35,7 @@ pub(super) fn ranges_are_read_as_asked(fixture: &dyn SourceFixture) {
         "past the end there is nothing to read"
     );
     let (metadata, _) = file.metadata().expect(PLAIN);
-    assert_eq!(
-        metadata.kind,
-        Kind::File {
-            size_bytes: 400_000
-        }
-    );
+    assert_eq!(metadata.kind, Kind::File { size_bytes: 400_000 });
     let mut empty = open(fixture, b"empty").expect("the file is there");
     assert_eq!(read_all(empty.as_mut(), 0), [0_u8; 0]);
 }
@@ -64,20 +59,13 @@ pub(super) fn an_open_file_outlives_its_name(fixture: &dyn SourceFixture) {
         assert!(stamp.unlinked, "an open file without a name says so");
     }
     let (_, now) = look(fixture, b"replaced").expect("the name is taken");
-    assert_ne!(
-        now.object, before.1.object,
-        "another object has the name now"
-    );
+    assert_ne!(now.object, before.1.object, "another object has the name now");
 }
 
 pub(super) fn stamps_move_with_every_change(fixture: &dyn SourceFixture) {
     fixture.write(b"file", b"one");
     let first = stamp(fixture);
-    assert_eq!(
-        first,
-        stamp(fixture),
-        "a stamp holds still while its entry does"
-    );
+    assert_eq!(first, stamp(fixture), "a stamp holds still while its entry does");
 
     let written = moved(fixture, first, || fixture.write(b"file", b"two"));
     let changed = moved(fixture, written, || fixture.chmod(b"file", 0o600));

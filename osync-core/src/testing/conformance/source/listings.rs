@@ -20,26 +20,16 @@ pub(super) fn pages_come_in_bytewise_order(fixture: &dyn SourceFixture) {
             .iter()
             .map(|(name, _)| name.as_bytes().to_vec())
             .collect();
-        assert_eq!(
-            listed, names,
-            "pages of {limit} give every name once, in order"
-        );
+        assert_eq!(listed, names, "pages of {limit} give every name once, in order");
     }
     let after = Name::new(*b"n1~").expect("a name");
     let page = fixture.source().list(&rel(b"d"), Some(&after), 1);
     let page = page.expect(PLAIN).expect("the directory is there");
-    assert_eq!(
-        page.entries[0].name.as_bytes(),
-        b"n2",
-        "`after` need not be a name that is there"
-    );
+    assert_eq!(page.entries[0].name.as_bytes(), b"n2", "`after` need not be a name that is there");
     let last = Name::new(vec![0xff; 255]).expect("a name");
     let page = fixture.source().list(&rel(b"d"), Some(&last), 1);
     let page = page.expect(PLAIN).expect("the directory is there");
-    assert!(
-        page.entries.is_empty() && !page.has_more,
-        "nothing follows the last"
-    );
+    assert!(page.entries.is_empty() && !page.has_more, "nothing follows the last");
     assert_eq!(list_all(fixture, b"empty", 1), []);
 }
 
@@ -59,11 +49,7 @@ pub(super) fn pages_go_on_while_the_directory_changes(fixture: &dyn SourceFixtur
     let rest = rest.expect(PLAIN).expect("the root is there");
 
     let names: Vec<_> = rest.entries.iter().map(|e| e.name.as_bytes()).collect();
-    assert_eq!(
-        names,
-        [b"d", b"e"],
-        "what vanished between pages is left out"
-    );
+    assert_eq!(names, [b"d", b"e"], "what vanished between pages is left out");
     assert_eq!(
         rest.entries[0].metadata.kind,
         Kind::File { size_bytes: 5 },
@@ -72,11 +58,7 @@ pub(super) fn pages_go_on_while_the_directory_changes(fixture: &dyn SourceFixtur
     fixture.write(b"a0", b"");
     let again: Vec<_> = list_all(fixture, b"", 2);
     let names: Vec<_> = again.iter().map(|(name, _)| name.as_bytes()).collect();
-    assert_eq!(
-        names,
-        [&b"a"[..], b"a0", b"d", b"e"],
-        "a listing from the start sees every name"
-    );
+    assert_eq!(names, [&b"a"[..], b"a0", b"d", b"e"], "a listing from the start sees every name");
 }
 
 pub(super) fn interleaved_listings_do_not_mix(fixture: &dyn SourceFixture) {
@@ -93,9 +75,7 @@ pub(super) fn interleaved_listings_do_not_mix(fixture: &dyn SourceFixture) {
     let mut after: [Option<Name>; 2] = [None, None];
     for _ in 0..6 {
         for (turn, directory) in [b"x", b"y"].into_iter().enumerate() {
-            let page = fixture
-                .source()
-                .list(&rel(directory), after[turn].as_ref(), 1);
+            let page = fixture.source().list(&rel(directory), after[turn].as_ref(), 1);
             let page = page.expect(PLAIN).expect("both are there");
             if let Some(entry) = page.entries.into_iter().next() {
                 listed[turn].push(entry.name.as_bytes().to_vec());

@@ -61,10 +61,7 @@ pub fn check<F: SourceFixture>(mut make: impl FnMut() -> F) {
 }
 
 fn metadata_tells_every_kind(fixture: &dyn SourceFixture) {
-    let modified = Timestamp {
-        seconds: 1_234_567_890,
-        nanoseconds: 123_456_789,
-    };
+    let modified = Timestamp { seconds: 1_234_567_890, nanoseconds: 123_456_789 };
     fixture.mkdir(b"d");
     fixture.write(b"d/file", b"12345");
     fixture.symlink(b"d/link", b"no/such/target");
@@ -121,22 +118,12 @@ fn symbolic_links_are_never_followed(fixture: &dyn SourceFixture) {
     fixture.symlink(b"to-file", b"d/e/file");
     fixture.symlink(b"d/up", b"..");
 
-    for path in [
-        &b"to-d/e"[..],
-        b"to-d/e/file",
-        b"d/up/d",
-        b"d/up/d/e/file",
-        b"to-file/x",
-    ] {
+    for path in [&b"to-d/e"[..], b"to-d/e/file", b"d/up/d", b"d/up/d/e/file", b"to-file/x"] {
         assert_none_at(fixture, path);
     }
     for path in [&b"to-d"[..], b"d/up", b"to-file"] {
         let page = fixture.source().list(&rel(path), None, 1);
-        assert_eq!(
-            page.expect(PLAIN),
-            None,
-            "a link to a directory has no listing"
-        );
+        assert_eq!(page.expect(PLAIN), None, "a link to a directory has no listing");
         assert!(open(fixture, path).is_none(), "a link is not opened");
     }
 }
@@ -156,10 +143,8 @@ fn odd_names_and_long_paths_are_kept(fixture: &dyn SourceFixture) {
 
     let mut names = odd_names();
     names.sort();
-    let listed: Vec<_> = list_all(fixture, b"d", 3)
-        .into_iter()
-        .map(|(name, _)| name.as_bytes().to_vec())
-        .collect();
+    let listed: Vec<_> =
+        list_all(fixture, b"d", 3).into_iter().map(|(name, _)| name.as_bytes().to_vec()).collect();
     assert_eq!(listed, names, "names are kept byte for byte");
     for name in names {
         let mut file = open(fixture, &[&b"d/"[..], &name].concat()).expect("it is there");

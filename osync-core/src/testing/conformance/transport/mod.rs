@@ -81,8 +81,7 @@ pub fn frames_arrive_whole_and_in_order(fixture: &dyn Fixture) {
 
     for (number, &bytes) in large.iter().enumerate() {
         let peer = &pair.control;
-        pair.source
-            .send(Channel::Control, peer, frame(number, bytes));
+        pair.source.send(Channel::Control, peer, frame(number, bytes));
         pair.sink.send(Channel::Control, frame(number, bytes));
     }
     for (number, &bytes) in large.iter().enumerate() {
@@ -94,8 +93,7 @@ pub fn frames_arrive_whole_and_in_order(fixture: &dyn Fixture) {
     }
 
     for (number, &bytes) in largest.iter().enumerate() {
-        pair.source
-            .send(Channel::Data, &pair.data, frame(number, bytes));
+        pair.source.send(Channel::Data, &pair.data, frame(number, bytes));
     }
     for (number, &bytes) in largest.iter().enumerate() {
         let (_, arrived) = next_frame(&pair.sink.arrivals, Channel::Data);
@@ -125,9 +123,7 @@ pub fn sinks_are_told_apart(fixture: &dyn Fixture) {
     }
 
     for (sink, name) in sinks.iter().zip(NAMES) {
-        until("an answer", || {
-            heard(&sink.arrivals, Channel::Control, name).is_some()
-        });
+        until("an answer", || heard(&sink.arrivals, Channel::Control, name).is_some());
         assert!(sink.arrivals.is_empty(), "{name} heard another's answer");
     }
 }
@@ -164,18 +160,13 @@ pub fn a_sink_may_come_first(fixture: &dyn Fixture) {
     let mut sink = Sink::connect(&*transport, &details, ROOMY);
     sink.send(Channel::Control, frame(1, 10));
     let notice = sink.arrivals.recv_timeout(DEADLINE);
-    assert!(
-        matches!(notice, Ok(Arrival::Unreachable { .. })),
-        "{notice:?}"
-    );
+    assert!(matches!(notice, Ok(Arrival::Unreachable { .. })), "{notice:?}");
 
     let mut source = Source::bind(&*transport, &details, ROOMY);
 
     let peer = sink.introduce(&source, "early");
     source.send(Channel::Control, &peer, greeting("welcome"));
-    until("an answer", || {
-        heard(&sink.arrivals, Channel::Control, "welcome").is_some()
-    });
+    until("an answer", || heard(&sink.arrivals, Channel::Control, "welcome").is_some());
 }
 
 /// After a reset, on both channels; before it the old data connection stays dead.
@@ -192,9 +183,7 @@ pub fn a_source_that_comes_back_is_reached_again(fixture: &dyn Fixture) {
 
     let peer = sink.introduce(&second, "again");
     second.send(Channel::Control, &peer, greeting("welcome"));
-    until("an answer", || {
-        heard(&sink.arrivals, Channel::Control, "welcome").is_some()
-    });
+    until("an answer", || heard(&sink.arrivals, Channel::Control, "welcome").is_some());
     second.send_until_unreachable(Channel::Data, &stale);
     sink.open_data(&mut second, 2);
 }
@@ -205,10 +194,8 @@ pub fn a_sink_that_left_is_unreachable(fixture: &dyn Fixture) {
 
     drop(pair.sink);
 
-    pair.source
-        .send_until_unreachable(Channel::Control, &pair.control);
-    pair.source
-        .send_until_unreachable(Channel::Data, &pair.data);
+    pair.source.send_until_unreachable(Channel::Control, &pair.control);
+    pair.source.send_until_unreachable(Channel::Data, &pair.data);
 }
 
 /// The old id becomes unreachable, the new one works in both directions.
@@ -217,14 +204,9 @@ pub fn opening_data_again_closes_the_first(fixture: &dyn Fixture) {
 
     let second = pair.sink.open_data(&mut pair.source, 2);
 
-    pair.source
-        .send_until_unreachable(Channel::Data, &pair.data);
+    pair.source.send_until_unreachable(Channel::Data, &pair.data);
     pair.sink.send(Channel::Data, frame(1, 10));
-    let expected = Arrival::Frame {
-        channel: Channel::Data,
-        peer: second,
-        frame: frame(1, 10),
-    };
+    let expected = Arrival::Frame { channel: Channel::Data, peer: second, frame: frame(1, 10) };
     until("a frame on the new connection", || {
         pair.source.arrivals.recv_timeout(RETRY).as_ref() == Ok(&expected)
     });
@@ -236,12 +218,7 @@ const FLOOD: (usize, usize) = (100, 4);
 /// Its source waits or is told, its own sends go through, and order is kept.
 pub fn a_full_sink_loses_nothing_and_still_sends(fixture: &dyn Fixture) {
     let (count, room) = FLOOD;
-    let Pair {
-        mut source,
-        mut sink,
-        data,
-        ..
-    } = Pair::with_capacity(fixture, ROOMY, room);
+    let Pair { mut source, mut sink, data, .. } = Pair::with_capacity(fixture, ROOMY, room);
     let heard_by_source = source.arrivals.clone();
 
     std::thread::scope(|scope| {
@@ -266,12 +243,7 @@ pub fn a_full_sink_loses_nothing_and_still_sends(fixture: &dyn Fixture) {
 /// Its sink waits or is told, its own sends go through, and order is kept.
 pub fn a_full_source_loses_nothing_and_still_sends(fixture: &dyn Fixture) {
     let (count, room) = FLOOD;
-    let Pair {
-        mut source,
-        mut sink,
-        data,
-        ..
-    } = Pair::with_capacity(fixture, room, ROOMY);
+    let Pair { mut source, mut sink, data, .. } = Pair::with_capacity(fixture, room, ROOMY);
     let heard_by_sink = sink.arrivals.clone();
 
     std::thread::scope(|scope| {
@@ -280,9 +252,7 @@ pub fn a_full_source_loses_nothing_and_still_sends(fixture: &dyn Fixture) {
                 sink.send(Channel::Control, frame(number, 2_000));
             }
         });
-        until("the source's arrivals are full", || {
-            source.arrivals.is_full()
-        });
+        until("the source's arrivals are full", || source.arrivals.is_full());
         source.send(Channel::Data, &data, greeting("I am busy"));
         let (_, arrived) = next_frame(&heard_by_sink, Channel::Data);
         assert_eq!(arrived, greeting("I am busy"));
@@ -317,9 +287,7 @@ pub fn dropping_a_link_ends_it_soon(fixture: &dyn Fixture) {
 
     let mut full = Pair::with_capacity(fixture, 1, ROOMY);
     full.sink.send(Channel::Control, frame(0, 10));
-    until("the source's arrivals are full", || {
-        full.source.arrivals.is_full()
-    });
+    until("the source's arrivals are full", || full.source.arrivals.is_full());
     ends_soon(full.source.link, &full.source.arrivals, "a full source");
 
     let (transport, details) = (fixture.transport(), fixture.details());
@@ -334,14 +302,10 @@ pub fn what_was_sent_before_a_drop_arrives(fixture: &dyn Fixture) {
     pair.sink.send(Channel::Control, frame(1, 100_000));
     drop(pair.sink);
     let expected = (pair.control, frame(1, 100_000));
-    assert_eq!(
-        next_frame(&pair.source.arrivals, Channel::Control),
-        expected
-    );
+    assert_eq!(next_frame(&pair.source.arrivals, Channel::Control), expected);
 
     let mut pair = Pair::meet(fixture);
-    pair.source
-        .send(Channel::Data, &pair.data, frame(1, 100_000));
+    pair.source.send(Channel::Data, &pair.data, frame(1, 100_000));
     drop(pair.source);
     let (_, arrived) = next_frame(&pair.sink.arrivals, Channel::Data);
     assert_eq!(arrived, frame(1, 100_000));

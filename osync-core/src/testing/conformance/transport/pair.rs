@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, bounded};
 
-use super::{DEADLINE, Fixture};
 use crate::model::connection::{Channel, ConnectionDetails};
 use crate::model::session_id::SessionId;
 use crate::ports::transport::{Arrival, Frame, PeerId, SinkLink, SourceLink, Transport};
+use crate::testing::conformance::transport::{DEADLINE, Fixture};
 
 /// Between two tries of something that takes the other end a moment.
 pub(super) const RETRY: Duration = Duration::from_millis(10);
@@ -39,15 +39,10 @@ impl Source {
 
     /// Sends until `peer` is found unreachable.
     pub(super) fn send_until_unreachable(&mut self, channel: Channel, peer: &PeerId) {
-        let gone = Arrival::Unreachable {
-            channel,
-            peer: peer.clone(),
-        };
+        let gone = Arrival::Unreachable { channel, peer: peer.clone() };
         until("the peer becomes unreachable", || {
             self.send(channel, peer, frame(0, 0));
-            self.arrivals
-                .recv_timeout(RETRY)
-                .is_ok_and(|arrival| arrival == gone)
+            self.arrivals.recv_timeout(RETRY).is_ok_and(|arrival| arrival == gone)
         });
     }
 }
@@ -117,36 +112,21 @@ impl Pair {
         let control = sink.introduce(&source, "sink");
         let data = sink.open_data(&mut source, 1);
         sink.send(Channel::Control, greeting("last"));
-        until_some("the last greeting", || {
-            heard(&source.arrivals, Channel::Control, "last")
-        });
+        until_some("the last greeting", || heard(&source.arrivals, Channel::Control, "last"));
         source.send(Channel::Data, &data, greeting("last"));
-        until_some("the last greeting", || {
-            heard(&sink.arrivals, Channel::Data, "last")
-        });
-        Self {
-            source,
-            sink,
-            control,
-            data,
-        }
+        until_some("the last greeting", || heard(&sink.arrivals, Channel::Data, "last"));
+        Self { source, sink, control, data }
     }
 }
 
 pub(super) fn greeting(text: &'static str) -> Frame {
-    Frame {
-        header: Bytes::from_static(text.as_bytes()),
-        payload: Bytes::new(),
-    }
+    Frame { header: Bytes::from_static(text.as_bytes()), payload: Bytes::new() }
 }
 
 /// Frame `number`, with a header of its own and a payload that shows where it was cut or mixed.
 pub(super) fn frame(number: usize, payload_bytes: usize) -> Frame {
     let pattern = (0..payload_bytes).map(|at| u8::try_from((at / 7 + number) % 251).unwrap_or(0));
-    Frame {
-        header: Bytes::from(format!("frame {number}")),
-        payload: pattern.collect(),
-    }
+    Frame { header: Bytes::from(format!("frame {number}")), payload: pattern.collect() }
 }
 
 pub(super) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -166,11 +146,11 @@ pub(super) fn until_some<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) 
 /// Who sent `text` as a header on `channel`, if that is the next to arrive soon.
 pub(super) fn heard(arrivals: &Receiver<Arrival>, channel: Channel, text: &str) -> Option<PeerId> {
     match arrivals.recv_timeout(RETRY).ok()? {
-        Arrival::Frame {
-            channel: on,
-            peer,
-            frame,
-        } if on == channel && frame.header == text.as_bytes() => Some(peer),
+        Arrival::Frame { channel: on, peer, frame }
+            if on == channel && frame.header == text.as_bytes() =>
+        {
+            Some(peer)
+        }
         Arrival::Frame { .. } | Arrival::Unreachable { .. } | Arrival::Failed { .. } => None,
     }
 }
@@ -178,11 +158,7 @@ pub(super) fn heard(arrivals: &Receiver<Arrival>, channel: Channel, text: &str) 
 /// The next arrival, which must be a frame on `channel`.
 pub(super) fn next_frame(arrivals: &Receiver<Arrival>, channel: Channel) -> (PeerId, Frame) {
     match arrivals.recv_timeout(DEADLINE) {
-        Ok(Arrival::Frame {
-            channel: on,
-            peer,
-            frame,
-        }) if on == channel => (peer, frame),
+        Ok(Arrival::Frame { channel: on, peer, frame }) if on == channel => (peer, frame),
         other => panic!("expected a frame on {channel:?}, got {other:?}"),
     }
 }

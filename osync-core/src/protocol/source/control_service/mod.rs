@@ -4,19 +4,22 @@
 //! A sink that breaks the protocol, falls silent or cannot be reached loses its session and nothing
 //! else happens: it says hello again, and its work is found again by comparison.
 
+mod registration;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::model::change::Change;
 use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
 use crate::model::frame::Frame;
-use crate::model::rel_path::RelPath;
-use crate::model::report::{QueueReport, TransferReport};
+use crate::model::report::QueueReport;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::model::work_id::WorkId;
 use crate::options::SourceOptions;
+use crate::ports::counters::Counters;
 use crate::ports::monitor::Event;
 use crate::ports::transport::PeerId;
 use crate::protocol::SILENCE_MAX;
@@ -41,6 +44,7 @@ enum AnySinkPeer {
 #[derive(Debug)]
 pub struct SourceControlService<R> {
     options: SourceOptions,
+    counters: Arc<Counters>,
     fidelity: Fidelity,
     random_session: R,
     peers: BTreeMap<SessionId, AnySinkPeer>,
@@ -54,16 +58,19 @@ pub struct SourceControlService<R> {
 }
 
 impl<R: FnMut() -> SessionId> SourceControlService<R> {
-    /// A source that can tell `fidelity`; `random_session` makes ids nobody can guess.
+    /// A source that can tell `fidelity`; `random_session` makes ids nobody can guess; what all sinks
+    /// confirm is added to `counters`.
     #[must_use]
     pub fn new(
         options: SourceOptions,
         fidelity: Fidelity,
         random_session: R,
+        counters: Arc<Counters>,
         now: Instant,
     ) -> Self {
         Self {
             options,
+            counters,
             fidelity,
             random_session,
             peers: BTreeMap::new(),
@@ -77,10 +84,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
     }
 
     /// Takes a frame from `peer`.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "every other message is out of place"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other message is out of place")]
     pub fn on_frame(
         &mut self,
         channel: Channel,
@@ -108,11 +112,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         }
         let Some(session) = self.session_of(channel, peer, envelope.session) else {
             if channel == Channel::Control {
-                out.push(outside_order(
-                    envelope.session,
-                    peer,
-                    refused(Refusal::NoSuchSession),
-                ));
+                out.push(outside_order(envelope.session, peer, refused(Refusal::NoSuchSession)));
             }
             return;
         };
@@ -136,20 +136,13 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
                         &peer.control,
                         Message::TerminationAcknowledgement,
                     ));
-                    out.push(Output::Event(Event::Terminated {
-                        sink: peer.id.clone(),
-                    }));
+                    out.push(Output::Event(Event::Terminated { sink: peer.id.clone() }));
                     self.peers.remove(&session);
                     return;
                 }
-                if let Err(reason) = deliver(
-                    &mut peer.phase,
-                    channel,
-                    envelope.sequence,
-                    envelope.message,
-                    now,
-                    out,
-                ) {
+                if let Err(reason) =
+                    deliver(&mut peer.phase, channel, envelope.sequence, envelope.message, now, out)
+                {
                     self.drop_peer(session, &reason, out);
                 }
                 self.ask_fence(out);
@@ -158,9 +151,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
                 peer.heard_at = now;
                 match envelope.message {
                     Message::TerminationAcknowledgement | Message::TerminationRequest => {
-                        out.push(Output::Event(Event::Terminated {
-                            sink: peer.id.clone(),
-                        }));
+                        out.push(Output::Event(Event::Terminated { sink: peer.id.clone() }));
                         self.peers.remove(&session);
                     }
                     message => {
@@ -268,11 +259,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         now: Instant,
         out: &mut Vec<Output>,
     ) {
-        for any in self
-            .peers
-            .values_mut()
-            .filter(|any| any.session().tag() == session)
-        {
+        for any in self.peers.values_mut().filter(|any| any.session().tag() == session) {
             match any {
                 AnySinkPeer::Initialisation(_) => {}
                 AnySinkPeer::Transfer(peer) => {
@@ -293,11 +280,9 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let peers = self.peers.values().map(|any| match any {
             AnySinkPeer::Initialisation(peer) => peer.next_deadline(),
-            AnySinkPeer::Transfer(peer) => peer
-                .phase
-                .transfer
-                .next_deadline(now)
-                .min(peer.heard_at + SILENCE_MAX),
+            AnySinkPeer::Transfer(peer) => {
+                peer.phase.transfer.next_deadline(now).min(peer.heard_at + SILENCE_MAX)
+            }
             AnySinkPeer::Termination(peer) => peer.next_deadline(),
         });
         let patience =
@@ -332,150 +317,14 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
 
     /// Where each sink in transfer stands.
     #[must_use]
-    pub fn reports(&self, now: Instant) -> Vec<(SinkId, QueueReport, TransferReport)> {
+    pub fn reports(&self, now: Instant) -> Vec<(SinkId, QueueReport)> {
         let of = |any: &AnySinkPeer| match any {
             AnySinkPeer::Transfer(peer) => {
-                let transfer = &peer.phase.transfer;
-                Some((
-                    peer.id.clone(),
-                    transfer.queue_report(now),
-                    transfer.transfer_report(),
-                ))
+                Some((peer.id.clone(), peer.phase.transfer.queue_report(now)))
             }
             AnySinkPeer::Initialisation(_) | AnySinkPeer::Termination(_) => None,
         };
         self.peers.values().filter_map(of).collect()
-    }
-
-    fn on_hello(
-        &mut self,
-        peer: &PeerId,
-        sink: SinkId,
-        fidelity: Fidelity,
-        now: Instant,
-        out: &mut Vec<Output>,
-    ) {
-        if self.is_ending {
-            out.push(outside_order(0, peer, refused(Refusal::Ending)));
-            return;
-        }
-        // The same connection begins anew: whatever it had is over.
-        let same: Vec<SessionId> = self
-            .peers
-            .iter()
-            .filter(|(_, any)| any.control() == peer)
-            .map(|(session, _)| *session)
-            .collect();
-        for session in same {
-            self.drop_peer(session, "it registers anew", out);
-        }
-        let namesake = self.peers.values_mut().find(|any| *any.id() == sink);
-        if let Some(namesake) = namesake {
-            // If that one has died, the transport says so when it is spoken to, and its name is free.
-            if let AnySinkPeer::Transfer(living) = namesake {
-                living
-                    .phase
-                    .transfer
-                    .send_control(Message::Heartbeat, now, out);
-            }
-            out.push(outside_order(0, peer, refused(Refusal::NameInUse)));
-            return;
-        }
-        if self.peers.len() >= self.options.sinks_max {
-            out.push(outside_order(0, peer, refused(Refusal::TooManySinks)));
-            return;
-        }
-        let session = (self.random_session)();
-        log::info!("sink {sink} says hello");
-        let peer = SinkPeer::welcome(sink, session, peer.clone(), fidelity, now, out);
-        self.peers
-            .insert(session, AnySinkPeer::Initialisation(peer));
-    }
-
-    fn begin_transfer(&mut self, session: SessionId, now: Instant, out: &mut Vec<Output>) {
-        let Some(AnySinkPeer::Initialisation(peer)) = self.peers.remove(&session) else {
-            return;
-        };
-        let peer = peer.accept(self.fidelity, &self.options, now, out);
-        out.push(Output::Event(Event::Registered {
-            sink: peer.id.clone(),
-        }));
-        self.peers
-            .insert(session, AnySinkPeer::Transfer(Box::new(peer)));
-        let is_patience_over =
-            now.saturating_duration_since(self.started_at) >= self.options.feed_patience;
-        if self.is_feed_ready || is_patience_over {
-            self.begin_backlog(session, now, out);
-        } else {
-            self.waiting.push(session);
-        }
-    }
-
-    fn begin_backlog(&mut self, session: SessionId, now: Instant, out: &mut Vec<Output>) {
-        if let Some(AnySinkPeer::Transfer(peer)) = self.peers.get_mut(&session) {
-            let reason = String::new();
-            let everything = Change::Lost {
-                scope: RelPath::root(),
-                reason,
-            };
-            peer.phase.transfer.on_change(&everything, now);
-            peer.phase.transfer.on_tick(now, out);
-        }
-    }
-
-    fn ask_fence(&mut self, out: &mut Vec<Output>) {
-        let mut wishes = false;
-        for any in self.peers.values_mut() {
-            if let AnySinkPeer::Transfer(peer) = any {
-                wishes |= peer.phase.transfer.take_fence_wish();
-            }
-        }
-        if wishes {
-            self.last_cookie += 1;
-            out.push(Output::Fence {
-                cookie: self.last_cookie,
-            });
-        }
-    }
-
-    fn on_feed_ready(&mut self, now: Instant, out: &mut Vec<Output>) {
-        self.is_feed_ready = true;
-        self.waiting.clear();
-        // What was compared before everything was watched is compared again.
-        let sessions: Vec<SessionId> = self.peers.keys().copied().collect();
-        for session in sessions {
-            self.begin_backlog(session, now, out);
-        }
-        if std::mem::take(&mut self.is_fence_early) {
-            self.pass_fence(now, out);
-        }
-    }
-
-    fn pass_fence(&mut self, now: Instant, out: &mut Vec<Output>) {
-        for any in self.peers.values_mut() {
-            if let AnySinkPeer::Transfer(peer) = any {
-                peer.phase.transfer.on_fence(now, out);
-            }
-        }
-    }
-
-    fn drop_peer(&mut self, session: SessionId, reason: &str, out: &mut Vec<Output>) {
-        let Some(any) = self.peers.remove(&session) else {
-            return;
-        };
-        self.waiting.retain(|waiting| *waiting != session);
-        log::info!("session with {} ended: {reason}", any.id());
-        out.push(Output::ForgetAll {
-            session: session.tag(),
-        });
-        if let AnySinkPeer::Transfer(peer) = any {
-            let refusal = refused(Refusal::NoSuchSession);
-            out.push(outside_order(session.tag(), &peer.control, refusal));
-            out.push(Output::Event(Event::Disconnected {
-                sink: peer.id,
-                reason: reason.to_owned(),
-            }));
-        }
     }
 
     fn session_of(&self, channel: Channel, peer: &PeerId, tag: u64) -> Option<SessionId> {
@@ -533,10 +382,9 @@ fn deliver(
         Channel::Data => &mut transferring.data_inbound,
     };
     match inbound.arrived(sequence) {
-        Arrived::InOrder => transferring
-            .transfer
-            .on_message(message, now, out)
-            .map_err(|breach| breach.to_string()),
+        Arrived::InOrder => {
+            transferring.transfer.on_message(message, now, out).map_err(|breach| breach.to_string())
+        }
         Arrived::Repeated => Ok(()),
         Arrived::AfterGap => Err("messages are missing".to_owned()),
     }
@@ -549,8 +397,5 @@ fn refused(refusal: Refusal) -> Message {
         Refusal::NoSuchSession => "the session is over; register again",
         Refusal::Ending => "the source is ending",
     };
-    Message::Refused {
-        refusal,
-        text: text.to_owned(),
-    }
+    Message::Refused { refusal, text: text.to_owned() }
 }

@@ -9,6 +9,8 @@
 //! Whatever goes wrong ends in the same place: both channels are closed, tasks under way are waited
 //! for, and the sink says hello again. The source then compares.
 
+mod session;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -74,18 +76,11 @@ enum Phase {
     /// No session: hello is said at this time, once nothing of the last session is under way.
     Seeking { hello_at: Instant },
     /// The source knows us; the data channel is being proven.
-    Registering {
-        session: SessionId,
-        since: Instant,
-        is_proven: bool,
-    },
+    Registering { session: SessionId, since: Instant, is_proven: bool },
     /// Both channels work.
     Transfer(Transferring),
     /// We asked to end.
-    Termination {
-        transferring: Transferring,
-        until: Instant,
-    },
+    Termination { transferring: Transferring, until: Instant },
     /// It is over.
     Ended,
 }
@@ -147,25 +142,15 @@ impl SourceController {
         let envelope = match decode::envelope(&frame) {
             Ok(envelope) => envelope,
             Err(error @ decode::DecodeError::Version { .. }) => {
-                out.push(Output::Hopeless {
-                    reason: error.to_string(),
-                });
+                out.push(Output::Hopeless { reason: error.to_string() });
                 return;
             }
             Err(error) => {
-                self.give_up(
-                    &format!("the source sent what it should not: {error}"),
-                    now,
-                    out,
-                );
+                self.give_up(&format!("the source sent what it should not: {error}"), now, out);
                 return;
             }
         };
-        let Envelope {
-            session,
-            sequence,
-            message,
-        } = envelope;
+        let Envelope { session, sequence, message } = envelope;
         if let Message::Refused { refusal, text } = &message {
             if session == 0 || Some(session) == self.session_tag() {
                 self.on_refused(*refusal, text, now, out);
@@ -179,20 +164,12 @@ impl SourceController {
                 Message::HelloAcknowledgement { session },
             ) if self.unfinished == 0 => {
                 self.heard_at = now;
-                self.phase = Phase::Registering {
-                    session,
-                    since: now,
-                    is_proven: false,
-                };
+                self.phase = Phase::Registering { session, since: now, is_proven: false };
                 out.push(Output::OpenData { session });
                 self.say(Message::RegistrationRequest, now, out);
             }
             (
-                Phase::Registering {
-                    session: ours,
-                    is_proven,
-                    ..
-                },
+                Phase::Registering { session: ours, is_proven, .. },
                 Channel::Data,
                 Message::SynchronisationMessage,
             ) if ours.tag() == session => {
@@ -251,11 +228,7 @@ impl SourceController {
             return;
         }
         if let Some(breach) = &finished.breach {
-            self.give_up(
-                &format!("the source broke the protocol: {breach}"),
-                now,
-                out,
-            );
+            self.give_up(&format!("the source broke the protocol: {breach}"), now, out);
             return;
         }
         let (Phase::Transfer(transferring) | Phase::Termination { transferring, .. }) =
@@ -266,33 +239,13 @@ impl SourceController {
         let session = transferring.session.tag();
         for message in finished.replies {
             let sequence = transferring.control_outbound.take();
-            let frame = encode::frame(
-                &Envelope {
-                    session,
-                    sequence,
-                    message,
-                },
-                Bytes::new(),
-            );
-            out.push(Output::Send {
-                channel: Channel::Control,
-                frame,
-            });
+            let frame = encode::frame(&Envelope { session, sequence, message }, Bytes::new());
+            out.push(Output::Send { channel: Channel::Control, frame });
             self.sent_at = now;
         }
         if let Some((sequence, message)) = transferring.data.on_finished(ticket) {
-            let frame = encode::frame(
-                &Envelope {
-                    session,
-                    sequence,
-                    message,
-                },
-                Bytes::new(),
-            );
-            out.push(Output::Send {
-                channel: Channel::Data,
-                frame,
-            });
+            let frame = encode::frame(&Envelope { session, sequence, message }, Bytes::new());
+            out.push(Output::Send { channel: Channel::Data, frame });
         }
     }
 
@@ -308,10 +261,7 @@ impl SourceController {
             Phase::Seeking { hello_at } => {
                 if *hello_at <= now && self.unfinished == 0 {
                     *hello_at = now + HELLO_INTERVAL;
-                    let hello = Message::Hello {
-                        sink: self.id.clone(),
-                        fidelity: self.fidelity,
-                    };
+                    let hello = Message::Hello { sink: self.id.clone(), fidelity: self.fidelity };
                     self.say(hello, now, out);
                 }
             }
@@ -340,11 +290,9 @@ impl SourceController {
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         match &self.phase {
-            Phase::Seeking { hello_at } => Some(if self.unfinished > 0 {
-                now + HELLO_INTERVAL
-            } else {
-                *hello_at
-            }),
+            Phase::Seeking { hello_at } => {
+                Some(if self.unfinished > 0 { now + HELLO_INTERVAL } else { *hello_at })
+            }
             Phase::Registering { since, .. } => Some(*since + HANDSHAKE_MAX),
             Phase::Transfer(_) => {
                 Some((self.sent_at + HEARTBEAT_INTERVAL).min(self.heard_at + SILENCE_MAX))
@@ -359,10 +307,7 @@ impl SourceController {
         self.is_ending = true;
         match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Transfer(transferring) => {
-                self.phase = Phase::Termination {
-                    transferring,
-                    until: now + TERMINATION_MAX,
-                };
+                self.phase = Phase::Termination { transferring, until: now + TERMINATION_MAX };
                 self.send_control(Message::TerminationRequest, now, out);
             }
             ending @ Phase::Termination { .. } => self.phase = ending,
@@ -394,14 +339,8 @@ impl SourceController {
         matches!(self.phase, Phase::Transfer(_))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a frame and the moment"
-    )]
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "every other message is out of place"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "the parts of a frame and the moment")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other message is out of place")]
     fn on_numbered(
         &mut self,
         channel: Channel,
@@ -418,10 +357,7 @@ impl SourceController {
             return;
         };
         if channel == Channel::Data {
-            match transferring
-                .data
-                .on_message(sequence, bytes, message, payload)
-            {
+            match transferring.data.on_message(sequence, bytes, message, payload) {
                 Ok(Some(task)) => {
                     self.unfinished += 1;
                     out.push(Output::Task(task));
@@ -447,160 +383,7 @@ impl SourceController {
                 self.send_control(Message::TerminationAcknowledgement, now, out);
                 self.on_terminated(now, out);
             }
-            _ => self.give_up(
-                "a message that does not belong on the command channel",
-                now,
-                out,
-            ),
+            _ => self.give_up("a message that does not belong on the command channel", now, out),
         }
-    }
-
-    /// The source has ended the session by agreement.
-    fn on_terminated(&mut self, now: Instant, out: &mut Vec<Output>) {
-        out.push(Output::Event(Event::Terminated {
-            sink: self.id.clone(),
-        }));
-        if self.is_ending {
-            self.end(out);
-        } else {
-            log::info!("the source has ended; waiting for it to come back");
-            self.forget_session();
-            self.phase = Phase::Seeking {
-                hello_at: now + HELLO_INTERVAL,
-            };
-        }
-    }
-
-    fn begin_transfer(
-        &mut self,
-        session: SessionId,
-        fidelity: Fidelity,
-        now: Instant,
-        out: &mut Vec<Output>,
-    ) {
-        self.epoch += 1;
-        self.heard_at = now;
-        self.retry = RETRY_MIN;
-        self.last_refusal = None;
-        self.phase = Phase::Transfer(Transferring {
-            session,
-            control_inbound: Inbound::default(),
-            control_outbound: Outbound::default(),
-            data: DataClient::new(self.epoch, fidelity.common(self.fidelity)),
-        });
-        out.push(Output::Event(Event::Registered {
-            sink: self.id.clone(),
-        }));
-        self.ask_questions(now, out);
-    }
-
-    fn on_refused(&mut self, refusal: Refusal, text: &str, now: Instant, out: &mut Vec<Output>) {
-        match (&self.phase, refusal) {
-            (Phase::Termination { .. } | Phase::Ended, _) => self.end(out),
-            (Phase::Seeking { .. }, Refusal::NoSuchSession) => {}
-            (_, _) => {
-                if self.last_refusal != Some(refusal) {
-                    log::info!("the source refuses: {}", text.escape_debug());
-                }
-                self.last_refusal = Some(refusal);
-                self.give_up(text, now, out);
-            }
-        }
-    }
-
-    /// Gives the session up and begins again after a while.
-    fn give_up(&mut self, reason: &str, now: Instant, out: &mut Vec<Output>) {
-        if let Phase::Transfer(_) = self.phase {
-            log::info!("session ended: {}", reason.escape_debug());
-            let reason = reason.escape_debug().to_string();
-            out.push(Output::Event(Event::Disconnected {
-                sink: self.id.clone(),
-                reason,
-            }));
-        }
-        if self.is_ending {
-            return self.end(out);
-        }
-        self.forget_session();
-        self.phase = Phase::Seeking {
-            hello_at: now + self.retry,
-        };
-        self.retry = (self.retry * 2).min(RETRY_MAX);
-        out.push(Output::Reset);
-    }
-
-    /// Results of tasks still under way are of no interest any more; questions are asked anew.
-    fn forget_session(&mut self) {
-        self.epoch += 1;
-        self.questions
-            .values_mut()
-            .for_each(|is_asked| *is_asked = false);
-    }
-
-    fn end(&mut self, out: &mut Vec<Output>) {
-        if !matches!(self.phase, Phase::Ended) {
-            out.push(Output::Event(Event::Terminated {
-                sink: self.id.clone(),
-            }));
-        }
-        self.phase = Phase::Ended;
-    }
-
-    fn ask_questions(&mut self, now: Instant, out: &mut Vec<Output>) {
-        if !matches!(self.phase, Phase::Transfer(_)) {
-            return;
-        }
-        let open: Vec<u64> = self
-            .questions
-            .iter()
-            .filter(|&(_, &is_asked)| !is_asked)
-            .map(|(&cookie, _)| cookie)
-            .collect();
-        for cookie in open {
-            self.questions.insert(cookie, true);
-            self.send_control(Message::SyncRequest { cookie }, now, out);
-        }
-    }
-
-    fn session_tag(&self) -> Option<u64> {
-        match &self.phase {
-            Phase::Registering { session, .. } => Some(session.tag()),
-            Phase::Transfer(transferring) | Phase::Termination { transferring, .. } => {
-                Some(transferring.session.tag())
-            }
-            Phase::Seeking { .. } | Phase::Ended => None,
-        }
-    }
-
-    /// Sends a message of the handshake, which is not numbered.
-    fn say(&mut self, message: Message, now: Instant, out: &mut Vec<Output>) {
-        let envelope = Envelope {
-            session: self.session_tag().unwrap_or(0),
-            sequence: 0,
-            message,
-        };
-        out.push(Output::Send {
-            channel: Channel::Control,
-            frame: encode::frame(&envelope, Bytes::new()),
-        });
-        self.sent_at = now;
-    }
-
-    fn send_control(&mut self, message: Message, now: Instant, out: &mut Vec<Output>) {
-        let (Phase::Transfer(transferring) | Phase::Termination { transferring, .. }) =
-            &mut self.phase
-        else {
-            return;
-        };
-        let envelope = Envelope {
-            session: transferring.session.tag(),
-            sequence: transferring.control_outbound.take(),
-            message,
-        };
-        out.push(Output::Send {
-            channel: Channel::Control,
-            frame: encode::frame(&envelope, Bytes::new()),
-        });
-        self.sent_at = now;
     }
 }

@@ -1,0 +1,155 @@
+//! How a session begins and how it ends.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::model::connection::Channel;
+use crate::model::fidelity::Fidelity;
+use crate::model::session_id::SessionId;
+use crate::ports::monitor::Event;
+use crate::protocol::sequence::{Inbound, Outbound};
+use crate::protocol::sink::data_client::DataClient;
+use crate::protocol::sink::source_controller::{
+    HELLO_INTERVAL, Output, Phase, RETRY_MAX, RETRY_MIN, SourceController, Transferring,
+};
+use crate::wire::encode;
+use crate::wire::message::{Envelope, Message, Refusal};
+
+impl SourceController {
+    pub(super) fn begin_transfer(
+        &mut self,
+        session: SessionId,
+        fidelity: Fidelity,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        self.epoch += 1;
+        self.heard_at = now;
+        self.retry = RETRY_MIN;
+        self.last_refusal = None;
+        self.phase = Phase::Transfer(Transferring {
+            session,
+            control_inbound: Inbound::default(),
+            control_outbound: Outbound::default(),
+            data: DataClient::new(self.epoch, fidelity.common(self.fidelity)),
+        });
+        out.push(Output::Event(Event::Registered { sink: self.id.clone() }));
+        self.ask_questions(now, out);
+    }
+
+    pub(super) fn on_refused(
+        &mut self,
+        refusal: Refusal,
+        text: &str,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        match (&self.phase, refusal) {
+            (Phase::Termination { .. } | Phase::Ended, _) => self.end(out),
+            (Phase::Seeking { .. }, Refusal::NoSuchSession) => {}
+            (_, _) => {
+                if self.last_refusal != Some(refusal) {
+                    log::info!("the source refuses: {}", text.escape_debug());
+                }
+                self.last_refusal = Some(refusal);
+                self.give_up(text, now, out);
+            }
+        }
+    }
+
+    /// The source has ended the session by agreement.
+    pub(super) fn on_terminated(&mut self, now: Instant, out: &mut Vec<Output>) {
+        out.push(Output::Event(Event::Terminated { sink: self.id.clone() }));
+        if self.is_ending {
+            self.end(out);
+        } else {
+            log::info!("the source has ended; waiting for it to come back");
+            self.forget_session();
+            self.phase = Phase::Seeking { hello_at: now + HELLO_INTERVAL };
+        }
+    }
+
+    /// Gives the session up and begins again after a while.
+    pub(super) fn give_up(&mut self, reason: &str, now: Instant, out: &mut Vec<Output>) {
+        if let Phase::Transfer(_) = self.phase {
+            log::info!("session ended: {}", reason.escape_debug());
+            let reason = reason.escape_debug().to_string();
+            out.push(Output::Event(Event::Disconnected { sink: self.id.clone(), reason }));
+        }
+        if self.is_ending {
+            return self.end(out);
+        }
+        self.forget_session();
+        self.phase = Phase::Seeking { hello_at: now + self.retry };
+        self.retry = (self.retry * 2).min(RETRY_MAX);
+        out.push(Output::Reset);
+    }
+
+    /// Results of tasks still under way are of no interest any more; questions are asked anew.
+    pub(super) fn forget_session(&mut self) {
+        self.epoch += 1;
+        self.questions.values_mut().for_each(|is_asked| *is_asked = false);
+    }
+
+    pub(super) fn end(&mut self, out: &mut Vec<Output>) {
+        if !matches!(self.phase, Phase::Ended) {
+            out.push(Output::Event(Event::Terminated { sink: self.id.clone() }));
+        }
+        self.phase = Phase::Ended;
+    }
+
+    pub(super) fn ask_questions(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if !matches!(self.phase, Phase::Transfer(_)) {
+            return;
+        }
+        let open: Vec<u64> = self
+            .questions
+            .iter()
+            .filter(|&(_, &is_asked)| !is_asked)
+            .map(|(&cookie, _)| cookie)
+            .collect();
+        for cookie in open {
+            self.questions.insert(cookie, true);
+            self.send_control(Message::SyncRequest { cookie }, now, out);
+        }
+    }
+
+    /// Sends a message of the handshake, which is not numbered.
+    pub(super) fn say(&mut self, message: Message, now: Instant, out: &mut Vec<Output>) {
+        let envelope = Envelope { session: self.session_tag().unwrap_or(0), sequence: 0, message };
+        out.push(Output::Send {
+            channel: Channel::Control,
+            frame: encode::frame(&envelope, Bytes::new()),
+        });
+        self.sent_at = now;
+    }
+
+    pub(super) fn send_control(&mut self, message: Message, now: Instant, out: &mut Vec<Output>) {
+        let (Phase::Transfer(transferring) | Phase::Termination { transferring, .. }) =
+            &mut self.phase
+        else {
+            return;
+        };
+        let envelope = Envelope {
+            session: transferring.session.tag(),
+            sequence: transferring.control_outbound.take(),
+            message,
+        };
+        out.push(Output::Send {
+            channel: Channel::Control,
+            frame: encode::frame(&envelope, Bytes::new()),
+        });
+        self.sent_at = now;
+    }
+
+    pub(super) fn session_tag(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Registering { session, .. } => Some(session.tag()),
+            Phase::Transfer(transferring) | Phase::Termination { transferring, .. } => {
+                Some(transferring.session.tag())
+            }
+            Phase::Seeking { .. } | Phase::Ended => None,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Who comes and who goes: hello, the begin of transfer and of the backlog, the end of a session.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::model::change::Change;
+use crate::model::fidelity::Fidelity;
+use crate::model::rel_path::RelPath;
+use crate::model::session_id::SessionId;
+use crate::model::sink_id::SinkId;
+use crate::ports::monitor::Event;
+use crate::ports::transport::PeerId;
+use crate::protocol::source::control_service::{AnySinkPeer, SourceControlService, refused};
+use crate::protocol::source::peer::{SinkPeer, outside_order};
+use crate::protocol::source::transfer::Output;
+use crate::wire::message::{Message, Refusal};
+
+impl<R: FnMut() -> SessionId> SourceControlService<R> {
+    pub(super) fn on_feed_ready(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.is_feed_ready = true;
+        self.waiting.clear();
+        // What was compared before everything was watched is compared again.
+        let sessions: Vec<SessionId> = self.peers.keys().copied().collect();
+        for session in sessions {
+            self.begin_backlog(session, now, out);
+        }
+        if std::mem::take(&mut self.is_fence_early) {
+            self.pass_fence(now, out);
+        }
+    }
+
+    pub(super) fn on_hello(
+        &mut self,
+        peer: &PeerId,
+        sink: SinkId,
+        fidelity: Fidelity,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        if self.is_ending {
+            out.push(outside_order(0, peer, refused(Refusal::Ending)));
+            return;
+        }
+        // The same connection begins anew: whatever it had is over.
+        let same: Vec<SessionId> = self
+            .peers
+            .iter()
+            .filter(|(_, any)| any.control() == peer)
+            .map(|(session, _)| *session)
+            .collect();
+        for session in same {
+            self.drop_peer(session, "it registers anew", out);
+        }
+        let namesake = self.peers.values_mut().find(|any| *any.id() == sink);
+        if let Some(namesake) = namesake {
+            // If that one has died, the transport says so when it is spoken to, and its name is free.
+            if let AnySinkPeer::Transfer(living) = namesake {
+                living.phase.transfer.send_control(Message::Heartbeat, now, out);
+            }
+            out.push(outside_order(0, peer, refused(Refusal::NameInUse)));
+            return;
+        }
+        if self.peers.len() >= self.options.sinks_max {
+            out.push(outside_order(0, peer, refused(Refusal::TooManySinks)));
+            return;
+        }
+        let session = (self.random_session)();
+        log::info!("sink {sink} says hello");
+        let peer = SinkPeer::welcome(sink, session, peer.clone(), fidelity, now, out);
+        self.peers.insert(session, AnySinkPeer::Initialisation(peer));
+    }
+
+    pub(super) fn begin_transfer(
+        &mut self,
+        session: SessionId,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(AnySinkPeer::Initialisation(peer)) = self.peers.remove(&session) else {
+            return;
+        };
+        let peer = peer.accept(self.fidelity, &self.options, Arc::clone(&self.counters), now, out);
+        out.push(Output::Event(Event::Registered { sink: peer.id.clone() }));
+        self.peers.insert(session, AnySinkPeer::Transfer(Box::new(peer)));
+        let is_patience_over =
+            now.saturating_duration_since(self.started_at) >= self.options.feed_patience;
+        if self.is_feed_ready || is_patience_over {
+            self.begin_backlog(session, now, out);
+        } else {
+            self.waiting.push(session);
+        }
+    }
+
+    pub(super) fn begin_backlog(
+        &mut self,
+        session: SessionId,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(AnySinkPeer::Transfer(peer)) = self.peers.get_mut(&session) {
+            let reason = String::new();
+            let everything = Change::Lost { scope: RelPath::root(), reason };
+            peer.phase.transfer.on_change(&everything, now);
+            peer.phase.transfer.on_tick(now, out);
+        }
+    }
+
+    pub(super) fn ask_fence(&mut self, out: &mut Vec<Output>) {
+        let mut wishes = false;
+        for any in self.peers.values_mut() {
+            if let AnySinkPeer::Transfer(peer) = any {
+                wishes |= peer.phase.transfer.take_fence_wish();
+            }
+        }
+        if wishes {
+            self.last_cookie += 1;
+            out.push(Output::Fence { cookie: self.last_cookie });
+        }
+    }
+
+    pub(super) fn pass_fence(&mut self, now: Instant, out: &mut Vec<Output>) {
+        for any in self.peers.values_mut() {
+            if let AnySinkPeer::Transfer(peer) = any {
+                peer.phase.transfer.on_fence(now, out);
+            }
+        }
+    }
+
+    pub(super) fn drop_peer(&mut self, session: SessionId, reason: &str, out: &mut Vec<Output>) {
+        let Some(any) = self.peers.remove(&session) else {
+            return;
+        };
+        self.waiting.retain(|waiting| *waiting != session);
+        log::info!("session with {} ended: {reason}", any.id());
+        out.push(Output::ForgetAll { session: session.tag() });
+        if let AnySinkPeer::Transfer(peer) = any {
+            let refusal = refused(Refusal::NoSuchSession);
+            out.push(outside_order(session.tag(), &peer.control, refusal));
+            out.push(Output::Event(Event::Disconnected {
+                sink: peer.id,
+                reason: reason.to_owned(),
+            }));
+        }
+    }
+}
