@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
@@ -19,6 +19,7 @@ use osync_core::adapters::transport::zmq::ZmqTransport;
 use osync_core::model::connection::ConnectionDetails;
 use osync_core::model::report::TransferReport;
 use osync_core::options::{SinkOptions, SourceOptions};
+use osync_core::ports::monitor::Event;
 use osync_core::{Mirror, SinkEndpoint, SourceEndpoint};
 use tempfile::TempDir;
 
@@ -122,14 +123,13 @@ impl Bed {
         self.directory.path().join(format!("target{}", self.targets))
     }
 
-    /// Replicates the source to `target` until it is in sync; returns how long that took, from the start
-    /// of both ends on, and what was done.
+    /// Replicates the source to `target` until it is in sync; returns how long that took, from the moment
+    /// the ends knew each other, and what was done.
     #[must_use]
     pub fn replicate(&self, target: &Path, knobs: Knobs) -> (Duration, TransferReport) {
-        let began = Instant::now();
         let running = Running::start(&self.source(), target, knobs);
         running.wait_in_sync();
-        let took = began.elapsed();
+        let took = running.registered.get().expect("they are in sync").elapsed();
         let report = running.transfer_report();
         running.end();
         (took, report)
@@ -144,11 +144,15 @@ impl Default for Bed {
 
 /// Both ends, joined and running.
 #[derive(Debug)]
-pub enum Running {
-    /// In one process.
+pub struct Running {
+    ends: Ends,
+    registered: Arc<OnceLock<Instant>>,
+}
+
+#[derive(Debug)]
+enum Ends {
     Mirror(Mirror),
-    /// Over ZeroMQ.
-    Endpoints(SourceEndpoint, SinkEndpoint),
+    Zmq(SourceEndpoint, SinkEndpoint),
 }
 
 impl Running {
@@ -160,10 +164,16 @@ impl Running {
         let sink = Arc::new(DirectorySink::open(to).expect("the target"));
         let source_options = SourceOptions::default().with_readers(knobs.readers);
         let sink_options = SinkOptions::default().with_writers(knobs.writers);
-        let nobody = Arc::new(());
-        match knobs.join {
-            Join::InProcess => Self::Mirror(
-                Mirror::start(source, feed, sink, source_options, sink_options, nobody)
+        let registered = Arc::new(OnceLock::new());
+        let first = Arc::clone(&registered);
+        let monitor = Arc::new(move |event: &Event| {
+            if matches!(event, Event::Registered { .. }) {
+                first.get_or_init(Instant::now);
+            }
+        });
+        let ends = match knobs.join {
+            Join::InProcess => Ends::Mirror(
+                Mirror::start(source, feed, sink, source_options, sink_options, monitor)
                     .expect("a mirror"),
             ),
             Join::Zmq => {
@@ -176,22 +186,23 @@ impl Running {
                     &transport,
                     &details,
                     source_options,
-                    nobody.clone(),
+                    Arc::new(()),
                 )
                 .expect("a source");
                 let details = source.details();
-                let sink = SinkEndpoint::start(sink, &transport, &details, sink_options, nobody)
+                let sink = SinkEndpoint::start(sink, &transport, &details, sink_options, monitor)
                     .expect("a sink");
-                Self::Endpoints(source, sink)
+                Ends::Zmq(source, sink)
             }
-        }
+        };
+        Self { ends, registered }
     }
 
     /// Waits until the target holds everything.
     pub fn wait_in_sync(&self) {
-        let in_sync = match self {
-            Self::Mirror(mirror) => mirror.wait_in_sync(Some(DEADLINE)),
-            Self::Endpoints(_, sink) => sink.wait_in_sync(Some(DEADLINE)),
+        let in_sync = match &self.ends {
+            Ends::Mirror(mirror) => mirror.wait_in_sync(Some(DEADLINE)),
+            Ends::Zmq(_, sink) => sink.wait_in_sync(Some(DEADLINE)),
         };
         let in_sync = in_sync.expect("both ends run").expect("in sync before the deadline");
         assert_eq!(in_sync.problems, 0, "everything can be replicated");
@@ -200,28 +211,26 @@ impl Running {
     /// What has been applied.
     #[must_use]
     pub fn transfer_report(&self) -> TransferReport {
-        match self {
-            Self::Mirror(mirror) => mirror.transfer_report(),
-            Self::Endpoints(_, sink) => sink.transfer_report(),
+        match &self.ends {
+            Ends::Mirror(mirror) => mirror.transfer_report(),
+            Ends::Zmq(_, sink) => sink.transfer_report(),
         }
     }
 
     /// Whether there is still something to do in the backlog lane.
     #[must_use]
     pub fn has_backlog(&self) -> bool {
-        match self {
-            Self::Mirror(mirror) => mirror.queue_report().backlog > 0,
-            Self::Endpoints(source, _) => {
-                source.reports().iter().any(|(_, queue)| queue.backlog > 0)
-            }
+        match &self.ends {
+            Ends::Mirror(mirror) => mirror.queue_report().backlog > 0,
+            Ends::Zmq(source, _) => source.reports().iter().any(|(_, queue)| queue.backlog > 0),
         }
     }
 
     /// Ends both.
     pub fn end(self) {
-        match self {
-            Self::Mirror(mirror) => mirror.join().expect("a good end"),
-            Self::Endpoints(source, sink) => {
+        match self.ends {
+            Ends::Mirror(mirror) => mirror.join().expect("a good end"),
+            Ends::Zmq(source, sink) => {
                 sink.stop();
                 sink.join().expect("a good end");
                 source.stop();
