@@ -149,7 +149,7 @@ mod tests {
             while window.room_bytes(0) >= chunk {
                 sequence += 1;
                 window.on_sent(sequence, chunk, now);
-                let transmission = Duration::from_secs_f64(16384.0 / bytes_per_second as f64);
+                let transmission = Duration::from_nanos(chunk * 1_000_000_000 / bytes_per_second);
                 link_free_at = link_free_at.max(now) + transmission;
                 arrivals.push_back((link_free_at + delay, sequence, chunk));
             }

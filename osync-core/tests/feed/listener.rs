@@ -11,7 +11,7 @@ use osync_core::model::change::{Change, Touch};
 use osync_core::model::rel_path::RelPath;
 use osync_core::ports::change_feed::{ChangeFeed, Reporter};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Listener {
     feed: InotifyFeed,

@@ -88,7 +88,7 @@ impl Unwatched {
 mod tests {
     use super::*;
 
-    const RETRY_AFTER: Duration = Duration::from_secs(60);
+    const RETRY_AFTER: Duration = Duration::from_mins(1);
 
     fn path(text: &str) -> RelPath {
         RelPath::new(text.as_bytes()).unwrap()

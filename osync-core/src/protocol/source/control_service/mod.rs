@@ -4,6 +4,7 @@
 //! A sink that breaks the protocol, falls silent or cannot be reached loses its session and nothing
 //! else happens: it says hello again, and its work is found again by comparison.
 
+mod any_peer;
 mod registration;
 
 use std::collections::BTreeMap;
@@ -24,21 +25,12 @@ use crate::ports::monitor::Event;
 use crate::ports::transport::PeerId;
 use crate::protocol::SILENCE_MAX;
 use crate::protocol::sequence::Arrived;
+use crate::protocol::source::control_service::any_peer::AnySinkPeer;
 use crate::protocol::source::job::Done;
-use crate::protocol::source::peer::{
-    Initialisation, SinkPeer, Termination, Transferring, outside_order,
-};
+use crate::protocol::source::peer::{Transferring, outside_order};
 use crate::protocol::source::transfer::Output;
 use crate::wire::decode;
 use crate::wire::message::{Message, Refusal};
-
-/// A sink in any phase.
-#[derive(Debug)]
-enum AnySinkPeer {
-    Initialisation(SinkPeer<Initialisation>),
-    Transfer(Box<SinkPeer<Transferring>>),
-    Termination(Box<SinkPeer<Termination>>),
-}
 
 /// The machine of a source.
 #[derive(Debug)]
@@ -339,32 +331,6 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             }
         };
         (session.tag() == tag && self.peers.contains_key(&session)).then_some(session)
-    }
-}
-
-impl AnySinkPeer {
-    fn id(&self) -> &SinkId {
-        match self {
-            Self::Initialisation(peer) => &peer.id,
-            Self::Transfer(peer) => &peer.id,
-            Self::Termination(peer) => &peer.id,
-        }
-    }
-
-    fn session(&self) -> SessionId {
-        match self {
-            Self::Initialisation(peer) => peer.session,
-            Self::Transfer(peer) => peer.session,
-            Self::Termination(peer) => peer.session,
-        }
-    }
-
-    fn control(&self) -> &PeerId {
-        match self {
-            Self::Initialisation(peer) => &peer.control,
-            Self::Transfer(peer) => &peer.control,
-            Self::Termination(peer) => &peer.control,
-        }
     }
 }
 

@@ -107,6 +107,8 @@ pub struct Transfer {
     ready_larges: [VecDeque<WorkId>; 2],
     pages: usize,
     reserved_bytes: u64,
+    /// Jobs still out whose work has ended: their lane and what they reserved.
+    orphans: HashMap<WorkId, (Lane, u64)>,
     pace: Pace,
     problems: Problems,
     unsteady: HashMap<RelPath, u32>,
@@ -152,6 +154,7 @@ impl Transfer {
             ready_larges: [VecDeque::new(), VecDeque::new()],
             pages: 0,
             reserved_bytes: 0,
+            orphans: HashMap::new(),
             pace: Pace::default(),
             problems: Problems::default(),
             unsteady: HashMap::new(),
@@ -289,6 +292,9 @@ impl Transfer {
         let Some((work, parked)) = self.flight.end(id) else {
             return;
         };
+        if work.is_reading {
+            self.orphans.insert(id, (work.lane, work.reserved_bytes));
+        }
         match work.what {
             What::Large { .. } => {
                 self.larges[work.lane as usize] -= 1;

@@ -22,6 +22,13 @@ pub(super) const UNSTEADY_WAIT: Duration = Duration::from_millis(20);
 impl Transfer {
     /// Takes the result of a job that [`Output::Job`] asked for.
     pub fn on_done(&mut self, id: WorkId, done: Done, now: Instant, out: &mut Vec<Output>) {
+        if let Some((lane, reserved_bytes)) = self.orphans.remove(&id) {
+            self.reserved_bytes -= reserved_bytes;
+            self.jobs[lane as usize] -= 1;
+            out.push(Output::Forget { session: self.session, work: id });
+            self.pump(now, out);
+            return;
+        }
         let Some(work) = self.flight.works.get_mut(&id) else {
             return;
         };
