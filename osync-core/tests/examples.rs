@@ -1,7 +1,5 @@
 //! The examples do what they say.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 #[path = "../examples/mirror_folder.rs"]
 #[expect(dead_code, reason = "main is for the command line")]
 mod mirror_folder;

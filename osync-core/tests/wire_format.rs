@@ -1,7 +1,5 @@
 //! docs/wire-format.md is right where it shows bytes.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use bytes::Bytes;
 use osync_core::model::fidelity::Fidelity;
 use osync_core::model::sink_id::SinkId;
