@@ -1,4 +1,13 @@
-//! Ports for real systems. Nothing below imports them.
+//! Ports for real systems: a directory, inotify, ZeroMQ, and what a host in the same process needs.
+//!
+//! | port | adapters |
+//! |---|---|
+//! | [`Source`](crate::ports::source::Source) | [`fs::source::DirectorySource`] |
+//! | [`Sink`](crate::ports::sink::Sink) | [`fs::sink::DirectorySink`] |
+//! | [`ChangeFeed`](crate::ports::change_feed::ChangeFeed) | [`feed::inotify::InotifyFeed`], [`feed::channel::ChannelFeed`] |
+//! | [`Transport`](crate::ports::transport::Transport) | [`transport::zmq::ZmqTransport`], [`transport::in_process::InProcessTransport`] |
+//!
+//! Adapters know the vocabulary and the ports, never the protocol or the runtime; nothing below imports them.
 
 pub mod feed;
 pub mod fs;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::metadata::{Kind, Metadata};
 use crate::model::timestamp::Timestamp;
 
-/// The set-user-id, set-group-id and sticky bits.
+/// The set-user-id and set-group-id bits.
 const MODE_SPECIAL: u32 = 0o6000;
 
 /// What a sink can hold of an entry's metadata.

@@ -1,4 +1,12 @@
 //! What is still to be done for one sink. Pure: no I/O, no clock; the time comes in.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`mark`], [`mark_set`] | what may differ, within a budget of memory |
+//! | [`agenda`] | what one lane has begun to look into: marks, visits, parcels, large files |
+//! | [`claims`] | which names are busy, so that work in flight never overlaps |
+//! | [`pace`] | how soon a path that changes all the time is sent again |
+//! | [`window`] | how many bytes may be in flight |
 
 pub mod mark;
 pub mod mark_set;

@@ -23,7 +23,10 @@
 //! | tasks, finished | [`TASKS_MAX`] | window in messages |
 //! | commands | [`COMMANDS_MAX`] | the host waits |
 //!
-//! Threads share these channels and nothing else. A thread ends when what it receives from is gone.
+//! Threads share these channels, [`Counters`] and the ports themselves, and nothing else. A thread ends when
+//! what it receives from is gone.
+//!
+//! [`Counters`]: crate::ports::counters::Counters
 
 pub mod worker;
 pub mod read;
