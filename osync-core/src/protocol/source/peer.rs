@@ -160,7 +160,7 @@ impl SinkPeer<Initialisation> {
     /// Whether the handshake has taken too long.
     #[must_use]
     pub fn is_expired(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.phase.began_at) > HANDSHAKE_MAX
+        now.saturating_duration_since(self.phase.began_at) >= HANDSHAKE_MAX
     }
 
     /// Ends the handshake: both channels are proven and `fidelity` is what the source can tell.
