@@ -108,8 +108,14 @@ impl SinkPeer<Initialisation> {
             heard_at: now,
             phase,
         };
-        peer.say(Message::HelloAcknowledgement { session }, out);
+        peer.welcome_again(out);
         peer
+    }
+
+    /// Repeats the welcome; a sink that has it already ignores it.
+    pub fn welcome_again(&self, out: &mut Vec<Output>) {
+        let session = self.session;
+        self.say(Message::HelloAcknowledgement { session }, out);
     }
 
     /// Takes a message of the handshake; returns whether it was the last one.
