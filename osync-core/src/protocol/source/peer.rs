@@ -100,8 +100,14 @@ impl SinkPeer<Initialisation> {
     ) -> Self {
         let phase = Initialisation { fidelity, began_at: now, synchronise_at: None };
         let peer = Self { id, session, control, heard_at: now, phase };
-        peer.say(Message::HelloAcknowledgement { session }, out);
+        peer.welcome_again(out);
         peer
+    }
+
+    /// Repeats the welcome; a sink that has it already ignores it.
+    pub fn welcome_again(&self, out: &mut Vec<Output>) {
+        let session = self.session;
+        self.say(Message::HelloAcknowledgement { session }, out);
     }
 
     /// Takes a message of the handshake; returns whether it was the last one.
@@ -147,7 +153,7 @@ impl SinkPeer<Initialisation> {
     /// Whether the handshake has taken too long.
     #[must_use]
     pub fn is_expired(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.phase.began_at) > HANDSHAKE_MAX
+        now.saturating_duration_since(self.phase.began_at) >= HANDSHAKE_MAX
     }
 
     /// Ends the handshake: both channels are proven and `fidelity` is what the source can tell.

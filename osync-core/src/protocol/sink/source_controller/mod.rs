@@ -269,12 +269,12 @@ impl SourceController {
                 }
             }
             Phase::Registering { since, .. } => {
-                if now.saturating_duration_since(*since) > HANDSHAKE_MAX {
+                if now.saturating_duration_since(*since) >= HANDSHAKE_MAX {
                     self.give_up("the handshake took too long", now, out);
                 }
             }
             Phase::Transfer(_) => {
-                if now.saturating_duration_since(self.heard_at) > SILENCE_MAX {
+                if now.saturating_duration_since(self.heard_at) >= SILENCE_MAX {
                     self.give_up("nothing was heard of the source for too long", now, out);
                 } else if now.saturating_duration_since(self.sent_at) >= HEARTBEAT_INTERVAL {
                     self.send_control(Message::Heartbeat, now, out);

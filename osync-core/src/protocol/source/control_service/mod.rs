@@ -224,7 +224,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
                 }
                 AnySinkPeer::Transfer(peer) => {
                     peer.phase.transfer.on_tick(now, out);
-                    if now.saturating_duration_since(peer.heard_at) > SILENCE_MAX {
+                    if now.saturating_duration_since(peer.heard_at) >= SILENCE_MAX {
                         lost.push((*session, "nothing was heard of it for too long"));
                     }
                 }

@@ -42,6 +42,19 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             out.push(outside_order(0, peer, refused(Refusal::Ending)));
             return;
         }
+        // A sink says hello until it is answered, and what waited for us arrives all at once.
+        let said_before = self.peers.values().find_map(|any| match any {
+            AnySinkPeer::Initialisation(known) if known.control == *peer && known.id == sink => {
+                Some(known)
+            }
+            AnySinkPeer::Initialisation(_)
+            | AnySinkPeer::Transfer(_)
+            | AnySinkPeer::Termination(_) => None,
+        });
+        if let Some(known) = said_before {
+            known.welcome_again(out);
+            return;
+        }
         // The same connection begins anew: whatever it had is over.
         let same: Vec<SessionId> = self
             .peers
@@ -55,8 +68,12 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         let namesake = self.peers.values_mut().find(|any| *any.id() == sink);
         if let Some(namesake) = namesake {
             // If that one has died, the transport says so when it is spoken to, and its name is free.
-            if let AnySinkPeer::Transfer(living) = namesake {
-                living.phase.transfer.send_control(Message::Heartbeat, now, out);
+            match namesake {
+                AnySinkPeer::Initialisation(living) => living.welcome_again(out),
+                AnySinkPeer::Transfer(living) => {
+                    living.phase.transfer.send_control(Message::Heartbeat, now, out);
+                }
+                AnySinkPeer::Termination(_) => {}
             }
             out.push(outside_order(0, peer, refused(Refusal::NameInUse)));
             return;
