@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::name::Name;
 use crate::model::need::Need;
+use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::ports::counters::Counters;
 use crate::protocol::source::transfer::results::UNSTEADY_WAIT;
@@ -139,7 +140,7 @@ impl Transfer {
                 }
                 let lane = work.lane;
                 self.end(id, now, out);
-                self.confirm_names(lane, &directory, &names, failures, now, out);
+                self.confirm_names(lane, &directory, &names, failures, &directory, now, out);
                 Counters::add(&self.counters.entries, names.len() as u64);
                 Counters::add(&self.counters.files, sent.files);
                 Counters::add(&self.counters.content_bytes, sent.content_bytes);
@@ -157,8 +158,9 @@ impl Transfer {
                     return Err(Breach("a confirmation of a file that is not complete"));
                 }
                 self.end(id, now, out);
+                let path = crate::queue::mark_set::entry_path(&directory, &name);
                 let names = [(name, Need::Content)];
-                self.confirm_names(lane, &directory, &names, failures, now, out);
+                self.confirm_names(lane, &directory, &names, failures, &path, now, out);
                 if failures.is_empty() {
                     Counters::add(&self.counters.entries, 1);
                     Counters::add(&self.counters.files, 1);
@@ -169,13 +171,15 @@ impl Transfer {
         Ok(())
     }
 
-    /// Marks what failed again, now or later; the rest is done.
+    /// Marks what failed again, now or later; the rest is done. A failure of no item concerns `whole`.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a piece of work and the moment")]
     fn confirm_names(
         &mut self,
         lane: Lane,
-        directory: &crate::model::rel_path::RelPath,
+        directory: &RelPath,
         names: &[(Name, Need)],
         failures: &[Failure],
+        whole: &RelPath,
         now: Instant,
         out: &mut Vec<Output>,
     ) {
@@ -187,11 +191,9 @@ impl Transfer {
         }
         for failure in failures {
             let item = failure.item.and_then(|item| names.get(item as usize));
-            // A large file and a directory's own metadata have no item.
-            let item = item.or(if names.len() == 1 { names.first() } else { None });
             let path = match item {
                 Some((name, _)) => crate::queue::mark_set::entry_path(directory, name),
-                None => directory.clone(),
+                None => whole.clone(),
             };
             if failure.is_stale {
                 log::debug!("{path} to be looked at again: {}", failure.text);
