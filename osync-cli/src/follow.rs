@@ -1,23 +1,26 @@
 //! Stays with a running endpoint until it ends, or until it is time to end it.
 //!
-//! The main thread looks ten times a second: has a signal come, has the endpoint ended, what is there
-//! to show. Beside it one thread asks the sink, once, whether it is in sync with everything that had
+//! The main thread looks now and then: has a signal come, has the endpoint ended, what is there to show.
+//! A thread that waits for signals wakes it at once. Beside it one thread asks the sink, once, whether it is in sync with everything that had
 //! happened by then; asked again and again, the answer would move on with a tree that never rests.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use osync_core::model::report::{QueueReport, TransferReport};
 use osync_core::sink_endpoint::InSync;
 use osync_core::{Error, Mirror, SinkEndpoint, SourceEndpoint};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::render::Renderer;
 
-/// How often the display is drawn and signals are looked for.
-const TICK: Duration = Duration::from_millis(100);
+/// How often the progress line is drawn on a terminal.
+const TICK_TERMINAL: Duration = Duration::from_millis(100);
+/// How often the end is looked for where nobody watches: an idle osync hardly wakes.
+const TICK: Duration = Duration::from_secs(1);
 /// How often the end is looked for while ending, when somebody waits.
 const TICK_ENDING: Duration = Duration::from_millis(5);
 
@@ -31,6 +34,14 @@ pub(crate) fn handle_signals() -> std::io::Result<()> {
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, &ASKED_TO_END)?;
         signal_hook::flag::register(signal, &ASKED_TO_END)?;
     }
+    Ok(())
+}
+
+/// Has `waiting` look at once when a signal comes, on a thread that lives as long as the process.
+fn wake_on_signal(waiting: Thread) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let waker = thread::Builder::new().name("osync-signals".to_owned());
+    waker.spawn(move || signals.forever().for_each(|_| waiting.unpark()))?;
     Ok(())
 }
 
@@ -53,6 +64,7 @@ pub(crate) fn follow(
     once: bool,
     renderer: &Renderer,
 ) -> Result<u64, Box<dyn std::error::Error>> {
+    wake_on_signal(thread::current())?;
     let answer = OnceLock::new();
     let asker = thread::Builder::new().name("osync-in-sync".to_owned());
     thread::scope(|scope| {
@@ -73,7 +85,7 @@ pub(crate) fn follow(
                 thread::park_timeout(TICK_ENDING);
             } else {
                 renderer.tick(&endpoint.done(), &endpoint.queues());
-                thread::park_timeout(TICK);
+                thread::park_timeout(if renderer.is_on_terminal() { TICK_TERMINAL } else { TICK });
             }
         }
         Ok::<_, std::io::Error>(())

@@ -57,6 +57,11 @@ impl Renderer {
         Self { bar, start: now, rate: Mutex::new(rate), problems: Mutex::default() }
     }
 
+    /// Whether there is a progress line.
+    pub(crate) fn is_on_terminal(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+
     /// Draws the progress line anew, or logs it now and then while there is something to do.
     pub(crate) fn tick(&self, done: &TransferReport, queues: &[QueueReport]) {
         let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);

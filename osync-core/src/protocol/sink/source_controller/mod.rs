@@ -27,6 +27,7 @@ use crate::protocol::sequence::{Arrived, Inbound, Outbound};
 use crate::protocol::sink::data_client::DataClient;
 use crate::protocol::sink::task::{Finished, Task, Ticket};
 use crate::protocol::{HANDSHAKE_MAX, HEARTBEAT_INTERVAL, SILENCE_MAX, TERMINATION_MAX};
+use crate::queue::window::{WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX};
 use crate::wire::message::{Envelope, Message, Refusal};
 use crate::wire::{decode, encode};
 
@@ -79,7 +80,14 @@ enum Phase {
     /// No session: hello is said at this time, once nothing of the last session is under way.
     Seeking { hello_at: Instant },
     /// The source knows us; the data channel is being proven.
-    Registering { session: SessionId, since: Instant, is_proven: bool },
+    Registering {
+        session: SessionId,
+        since: Instant,
+        is_proven: bool,
+        /// What the source has sent on the data channel while its last word on the command channel is
+        /// still on its way.
+        early: Vec<Frame>,
+    },
     /// Both channels work.
     Transfer(Transferring),
     /// We asked to end.
@@ -160,6 +168,17 @@ impl SourceController {
             }
             return;
         }
+        if let Phase::Registering { session: ours, early, .. } = &mut self.phase
+            && (channel, ours.tag()) == (Channel::Data, session)
+            && sequence > 0
+        {
+            // Beyond what the window allows frames are dropped; the gap ends the session.
+            let held_bytes: usize = early.iter().map(Frame::len_bytes).sum();
+            if (early.len() as u64) < WINDOW_MESSAGES_MAX && held_bytes as u64 <= WINDOW_BYTES_MAX {
+                early.push(frame);
+            }
+            return;
+        }
         match (&mut self.phase, channel, message) {
             (
                 Phase::Seeking { .. },
@@ -167,7 +186,8 @@ impl SourceController {
                 Message::HelloAcknowledgement { session },
             ) if self.unfinished == 0 => {
                 self.heard_at = now;
-                self.phase = Phase::Registering { session, since: now, is_proven: false };
+                let early = Vec::new();
+                self.phase = Phase::Registering { session, since: now, is_proven: false, early };
                 out.push(Output::OpenData { session });
                 self.say(Message::RegistrationRequest, now, out);
             }
@@ -181,12 +201,15 @@ impl SourceController {
                 }
             }
             (
-                Phase::Registering { session: ours, .. },
+                Phase::Registering { session: ours, early, .. },
                 Channel::Control,
                 Message::RegistrationSuccessAcknowledgement { fidelity },
             ) if ours.tag() == session => {
-                let session = *ours;
+                let (session, early) = (*ours, std::mem::take(early));
                 self.begin_transfer(session, fidelity, now, out);
+                for frame in early {
+                    self.on_frame(Channel::Data, frame, now, out);
+                }
             }
             (
                 Phase::Termination { transferring, .. },
@@ -203,18 +226,6 @@ impl SourceController {
             }
             // Left over from an earlier session, or said twice.
             (_, _, _) => {}
-        }
-    }
-
-    /// The source could not be reached on `channel`.
-    pub fn on_unreachable(&mut self, channel: Channel, now: Instant, out: &mut Vec<Output>) {
-        match &self.phase {
-            Phase::Transfer(_) => self.give_up("the connection is gone", now, out),
-            Phase::Termination { .. } => self.end(out),
-            // While seeking nobody need be there; hello is said again anyway.
-            Phase::Seeking { .. } | Phase::Registering { .. } | Phase::Ended => {
-                log::trace!("the source is not reachable on the {channel:?} channel");
-            }
         }
     }
 
@@ -334,12 +345,6 @@ impl SourceController {
     #[must_use]
     pub fn unfinished(&self) -> u64 {
         self.unfinished
-    }
-
-    /// Whether a session is in transfer.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        matches!(self.phase, Phase::Transfer(_))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a frame and the moment")]

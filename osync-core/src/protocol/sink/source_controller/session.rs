@@ -17,6 +17,12 @@ use crate::wire::encode;
 use crate::wire::message::{Envelope, Message, Refusal};
 
 impl SourceController {
+    /// Whether a session is in transfer.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Transfer(_))
+    }
+
     pub(super) fn begin_transfer(
         &mut self,
         session: SessionId,
@@ -150,6 +156,18 @@ impl SourceController {
                 Some(transferring.session.tag())
             }
             Phase::Seeking { .. } | Phase::Ended => None,
+        }
+    }
+
+    /// The source could not be reached on `channel`.
+    pub fn on_unreachable(&mut self, channel: Channel, now: Instant, out: &mut Vec<Output>) {
+        match &self.phase {
+            Phase::Transfer(_) => self.give_up("the connection is gone", now, out),
+            Phase::Termination { .. } => self.end(out),
+            // While seeking nobody need be there; hello is said again anyway.
+            Phase::Seeking { .. } | Phase::Registering { .. } | Phase::Ended => {
+                log::trace!("the source is not reachable on the {channel:?} channel");
+            }
         }
     }
 }

@@ -94,9 +94,7 @@ impl Transfer {
 
     /// Queues the directories of a page; those the sink lacks are sent without comparing.
     fn visit_below(&mut self, lane: Lane, visit: &Visit, page: &Page) {
-        if visit.after.is_none() && !visit.directory.is_root() {
-            self.problems.solved(&visit.directory);
-        }
+        self.compared(visit, page);
         let agenda = self.agenda(lane);
         for (index, entry) in page.entries.iter().enumerate().rev() {
             let is_push = page.pushed.contains(&index);
@@ -106,6 +104,22 @@ impl Transfer {
                 agenda.visits.push(Visit { directory, after: None, is_deep: true, is_push, born });
             }
         }
+    }
+
+    /// What was wrong in a part of a directory that both ends could list.
+    pub(super) fn compared(&mut self, visit: &Visit, page: &Page) {
+        if self.problems.is_empty() {
+            return;
+        }
+        if visit.after.is_none() {
+            self.problems.solved(&visit.directory);
+        }
+        let is_directory = |name: &Name| {
+            let found = page.entries.binary_search_by(|entry| entry.name.cmp(name));
+            found.is_ok_and(|index| page.entries[index].metadata.kind.is_directory())
+        };
+        let (after, until) = (visit.after.as_ref(), page.until.as_ref());
+        self.problems.compared(&visit.directory, after, until, is_directory);
     }
 
     pub(super) fn on_applied(

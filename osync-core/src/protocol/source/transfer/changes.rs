@@ -12,6 +12,9 @@ use crate::queue::mark::{Extent, Lane, Urgency};
 /// How long a rename waits for other work on its two paths before it is left to the marks.
 pub(super) const RENAME_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Renames that wait; further ones are left to the marks.
+const RENAMES_MAX: usize = 1_024;
+
 /// A rename at the source that might be done as one at the sink.
 ///
 /// It is a hint beside the marks that cover both paths: if it is dropped or fails, they do the work.
@@ -77,7 +80,7 @@ impl Transfer {
             self.mark(Lane::Live, to, Extent::Entry(need), Urgency::Now, now, now);
         }
         self.mark(Lane::Live, from, Extent::Entry(Need::Content), Urgency::Now, now, now);
-        if is_directory || !is_pending {
+        if (is_directory || !is_pending) && self.renames.len() < RENAMES_MAX {
             self.renames.push_back(RenameHint { from: from.clone(), to: to.clone(), born: now });
         }
     }

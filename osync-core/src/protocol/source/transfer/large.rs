@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::protocol::source::job::{FileEnd, Job, Piece};
 use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::What;
+use crate::queue::agenda::Large;
 use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::wire::message::Message;
 
@@ -120,6 +122,24 @@ impl Transfer {
         self.unsteady.insert(path.clone(), attempts + 1);
         let urgency = Urgency::At(now + UNSTEADY_WAIT * (1 << attempts.min(6)));
         self.mark(lane, path, Extent::Entry(Need::Content), urgency, now, now);
+    }
+
+    /// Looks again soon at a small file that changed while it was read. One that goes on changing
+    /// travels as large files do, which in the end are sent as they are.
+    pub(super) fn on_unsteady(
+        &mut self,
+        lane: Lane,
+        directory: &RelPath,
+        name: Name,
+        born: Instant,
+        now: Instant,
+    ) {
+        let path = crate::queue::mark_set::entry_path(directory, &name);
+        let attempts = self.unsteady.get(&path).copied().unwrap_or(0);
+        self.wait_for_quiet(lane, &path, attempts, now);
+        if attempts >= UNSTEADY_ATTEMPTS_MAX {
+            self.agenda(lane).larges.push_back(Large { directory: directory.clone(), name, born });
+        }
     }
 
     /// Gives up a large file on its way, marking it again; other work is left alone.

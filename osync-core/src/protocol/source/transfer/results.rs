@@ -155,6 +155,7 @@ impl Transfer {
 
     /// Queues everything of a page for a sink that has nothing of it.
     pub(super) fn push_page(&mut self, lane: Lane, visit: &Visit, page: &Page) {
+        self.compared(visit, page);
         let names = page.entries.iter().map(|entry| {
             let kind = &entry.metadata.kind;
             let need = if kind.is_directory() { Need::Directory } else { Need::Content };
@@ -193,6 +194,7 @@ impl Transfer {
         let mut left = Vec::new();
         let mut again = Vec::new();
         let mut failed = Vec::new();
+        let mut unsteady = Vec::new();
         let mut larges = Vec::new();
         let mut made = Vec::new();
         for ((name, need), outcome) in asked.into_iter().zip(looked.outcomes) {
@@ -202,6 +204,10 @@ impl Transfer {
             match outcome {
                 Outcome::Placed(placed) => {
                     count(sent, placed);
+                    if placed != Placed::Directory {
+                        let path = crate::queue::mark_set::entry_path(&directory, &name);
+                        self.problems.void_below(&path);
+                    }
                     if placed == Placed::Directory && need != Need::Directory {
                         self.flight.claims.relax(id, &directory, &name);
                         made.push(name.clone());
@@ -210,7 +216,7 @@ impl Transfer {
                 }
                 Outcome::Large => larges.push(Large { directory: directory.clone(), name, born }),
                 Outcome::Left => left.push((name, need)),
-                Outcome::Unsteady => again.push((name, Urgency::At(now + UNSTEADY_WAIT))),
+                Outcome::Unsteady => unsteady.push(name),
                 Outcome::Changed => again.push((name, Urgency::Now)),
                 Outcome::Failed(text) => failed.push((name, text)),
             }
@@ -218,6 +224,9 @@ impl Transfer {
         let has_items = !names.is_empty();
         for (name, urgency) in again {
             self.mark_entry(lane, &directory, &name, urgency, born, now);
+        }
+        for name in unsteady {
+            self.on_unsteady(lane, &directory, name, born, now);
         }
         for (name, text) in failed {
             let path = crate::queue::mark_set::entry_path(&directory, &name);
