@@ -24,6 +24,7 @@ use crate::protocol::sequence::{Arrived, Inbound, Outbound};
 use crate::protocol::sink::data_client::DataClient;
 use crate::protocol::sink::task::{Finished, Task, Ticket};
 use crate::protocol::{HANDSHAKE_MAX, HEARTBEAT_INTERVAL, SILENCE_MAX, TERMINATION_MAX};
+use crate::queue::window::{WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX};
 use crate::wire::message::{Envelope, Message, Refusal};
 use crate::wire::{decode, encode};
 
@@ -78,6 +79,9 @@ enum Phase {
         session: SessionId,
         since: Instant,
         is_proven: bool,
+        /// What the source has sent on the data channel while its last word on the command channel is
+        /// still on its way.
+        early: Vec<Frame>,
     },
     /// Both channels work.
     Transfer(Transferring),
@@ -172,6 +176,17 @@ impl SourceController {
             }
             return;
         }
+        if let Phase::Registering { session: ours, early, .. } = &mut self.phase
+            && (channel, ours.tag()) == (Channel::Data, session)
+            && sequence > 0
+        {
+            // Beyond what the window allows frames are dropped; the gap ends the session.
+            let held_bytes: usize = early.iter().map(Frame::len_bytes).sum();
+            if (early.len() as u64) < WINDOW_MESSAGES_MAX && held_bytes as u64 <= WINDOW_BYTES_MAX {
+                early.push(frame);
+            }
+            return;
+        }
         match (&mut self.phase, channel, message) {
             (
                 Phase::Seeking { .. },
@@ -183,6 +198,7 @@ impl SourceController {
                     session,
                     since: now,
                     is_proven: false,
+                    early: Vec::new(),
                 };
                 out.push(Output::OpenData { session });
                 self.say(Message::RegistrationRequest, now, out);
@@ -201,12 +217,15 @@ impl SourceController {
                 }
             }
             (
-                Phase::Registering { session: ours, .. },
+                Phase::Registering { session: ours, early, .. },
                 Channel::Control,
                 Message::RegistrationSuccessAcknowledgement { fidelity },
             ) if ours.tag() == session => {
-                let session = *ours;
+                let (session, early) = (*ours, std::mem::take(early));
                 self.begin_transfer(session, fidelity, now, out);
+                for frame in early {
+                    self.on_frame(Channel::Data, frame, now, out);
+                }
             }
             (
                 Phase::Termination { transferring, .. },
