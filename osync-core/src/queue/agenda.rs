@@ -24,6 +24,8 @@ pub struct Visit {
     pub is_deep: bool,
     /// The sink has nothing here: send without comparing.
     pub is_push: bool,
+    /// It was marked itself: it may be new here, so the directory above it may differ in its times.
+    pub is_top: bool,
     /// Since when something may differ here.
     pub born: Instant,
 }

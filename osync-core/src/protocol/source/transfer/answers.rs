@@ -127,6 +127,14 @@ impl Transfer {
             self.problems.solved(&visit.directory);
         }
         let agenda = self.agenda(lane);
+        if visit.is_top
+            && visit.after.is_none()
+            && let Some((directory, name)) = visit.directory.split()
+        {
+            // The directory above sends its own metadata with whatever is sent of a name in it.
+            let names = [(name, Need::Directory, 0)].into();
+            agenda.parcels.push_back(Parcel { directory, names, born: visit.born });
+        }
         for (index, entry) in page.entries.iter().enumerate().rev() {
             let is_push = page.pushed.contains(&index);
             if entry.metadata.kind.is_directory() && (visit.is_deep || is_push) {
@@ -137,6 +145,7 @@ impl Transfer {
                     after: None,
                     is_deep: true,
                     is_push,
+                    is_top: false,
                     born,
                 });
             }

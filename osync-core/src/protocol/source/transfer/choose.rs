@@ -132,6 +132,7 @@ impl Transfer {
                 after: None,
                 is_deep: mark.extent == Extent::Subtree,
                 is_push: false,
+                is_top: true,
                 born: mark.born,
             };
             // Below those already there: what was begun ends first.

@@ -217,6 +217,7 @@ impl Transfer {
                     directory,
                     after: None,
                     is_push: true,
+                    is_top: false,
                     ..visit.clone()
                 });
             }
