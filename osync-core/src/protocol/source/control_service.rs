@@ -286,6 +286,8 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
                 }
             }
         }
+        // The session has ended meanwhile; the file of this work came back with the result.
+        out.push(Output::Forget { session, work });
     }
 
     /// When [`SourceControlService::on_tick`] should be called at the latest; `None`: never.

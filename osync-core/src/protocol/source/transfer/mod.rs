@@ -102,6 +102,8 @@ pub struct Transfer {
     flight: InFlight,
     renames: VecDeque<changes::RenameHint>,
     jobs: [usize; 2],
+    /// Jobs that are out although their work has ended: lane and reserved bytes.
+    orphans: HashMap<WorkId, (Lane, u64)>,
     larges: [usize; 2],
     ready_larges: [VecDeque<WorkId>; 2],
     pages: usize,
@@ -146,6 +148,7 @@ impl Transfer {
             flight: InFlight::default(),
             renames: VecDeque::new(),
             jobs: [0; 2],
+            orphans: HashMap::new(),
             larges: [0; 2],
             ready_larges: [VecDeque::new(), VecDeque::new()],
             pages: 0,
@@ -310,6 +313,9 @@ impl Transfer {
         let Some((work, parked)) = self.flight.end(id) else {
             return;
         };
+        if work.is_reading {
+            self.orphans.insert(id, (work.lane, work.reserved_bytes));
+        }
         match work.what {
             What::Large { .. } => {
                 self.larges[work.lane as usize] -= 1;

@@ -22,12 +22,18 @@ pub(super) const UNSTEADY_WAIT: Duration = Duration::from_millis(20);
 impl Transfer {
     /// Takes the result of a job that [`Output::Job`] asked for.
     pub fn on_done(&mut self, id: WorkId, done: Done, now: Instant, out: &mut Vec<Output>) {
-        let Some(work) = self.flight.works.get_mut(&id) else {
+        let (lane, reserved_bytes) = if let Some(work) = self.flight.works.get_mut(&id) {
+            work.is_reading = false;
+            (work.lane, std::mem::take(&mut work.reserved_bytes))
+        } else if let Some(orphan) = self.orphans.remove(&id) {
+            // Its file came back with the result.
+            let session = self.session;
+            out.push(Output::Forget { session, work: id });
+            orphan
+        } else {
             return;
         };
-        work.is_reading = false;
-        self.reserved_bytes -= std::mem::take(&mut work.reserved_bytes);
-        let lane = work.lane;
+        self.reserved_bytes -= reserved_bytes;
         self.jobs[lane as usize] -= 1;
         match done {
             Done::Listed(Ok(Some(listed))) => self.on_listed(id, listed, now, out),
