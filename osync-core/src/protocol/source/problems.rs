@@ -1,8 +1,10 @@
 //! Paths that could not be replicated, and when they are tried again.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
 
+use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 
 /// Wait after a first failure.
@@ -37,6 +39,49 @@ impl Problems {
     /// Forgets the problem at `path`, if there is one: it is replicated now.
     pub fn solved(&mut self, path: &RelPath) -> bool {
         !self.attempts.is_empty() && self.attempts.remove(path).is_some()
+    }
+
+    /// Forgets the problems below `path`: there is nothing below it any more.
+    pub fn void_below(&mut self, path: &RelPath) {
+        if !self.attempts.is_empty() {
+            for below in self.below(path) {
+                self.attempts.remove(&below);
+            }
+        }
+    }
+
+    /// Forgets what a comparison has answered: the problems at and below the names of `directory` in
+    /// the part from `after` to `until`, unless the name `is_directory`, which is compared by itself.
+    ///
+    /// What still fails is a problem again in a moment.
+    pub fn compared(
+        &mut self,
+        directory: &RelPath,
+        after: Option<&Name>,
+        until: Option<&Name>,
+        is_directory: impl Fn(&Name) -> bool,
+    ) {
+        let prefix_bytes = if directory.is_root() { 0 } else { directory.as_bytes().len() + 1 };
+        for path in self.below(directory) {
+            let first = path.as_bytes()[prefix_bytes..].split(|&byte| byte == b'/').next();
+            let Some(Ok(name)) = first.map(Name::new) else { continue };
+            let is_in_part = after.is_none_or(|after| name > *after)
+                && until.is_none_or(|until| name <= *until);
+            if is_in_part && !is_directory(&name) {
+                self.attempts.remove(&path);
+            }
+        }
+    }
+
+    /// The paths below `path` that have a problem.
+    fn below(&self, path: &RelPath) -> Vec<RelPath> {
+        let mut start = path.as_bytes().to_vec();
+        if !start.is_empty() {
+            start.push(b'/');
+        }
+        let from = (Bound::Excluded(&start[..]), Bound::Unbounded);
+        let below = self.attempts.range::<[u8], _>(from).map(|(other, _)| other);
+        below.take_while(|other| other.is_within(path)).cloned().collect()
     }
 
     /// Whether there is a problem at `path`.

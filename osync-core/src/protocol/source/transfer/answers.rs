@@ -123,9 +123,7 @@ impl Transfer {
 
     /// Queues the directories of a page; those the sink lacks are sent without comparing.
     fn visit_below(&mut self, lane: Lane, visit: &Visit, page: &Page) {
-        if visit.after.is_none() && !visit.directory.is_root() {
-            self.problems.solved(&visit.directory);
-        }
+        self.compared(visit, page);
         let agenda = self.agenda(lane);
         if visit.is_top
             && visit.after.is_none()
@@ -150,6 +148,22 @@ impl Transfer {
                 });
             }
         }
+    }
+
+    /// What was wrong in a part of a directory that both ends could list.
+    pub(super) fn compared(&mut self, visit: &Visit, page: &Page) {
+        if self.problems.is_empty() {
+            return;
+        }
+        if visit.after.is_none() {
+            self.problems.solved(&visit.directory);
+        }
+        let is_directory = |name: &Name| {
+            let found = page.entries.binary_search_by(|entry| entry.name.cmp(name));
+            found.is_ok_and(|index| page.entries[index].metadata.kind.is_directory())
+        };
+        let (after, until) = (visit.after.as_ref(), page.until.as_ref());
+        self.problems.compared(&visit.directory, after, until, is_directory);
     }
 
     pub(super) fn on_applied(

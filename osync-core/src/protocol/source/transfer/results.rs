@@ -195,6 +195,7 @@ impl Transfer {
 
     /// Queues everything of a page for a sink that has nothing of it.
     pub(super) fn push_page(&mut self, lane: Lane, visit: &Visit, page: &Page) {
+        self.compared(visit, page);
         let names = page.entries.iter().map(|entry| {
             let kind = &entry.metadata.kind;
             let need = if kind.is_directory() {
@@ -258,6 +259,10 @@ impl Transfer {
             match outcome {
                 Outcome::Placed(placed) => {
                     count(sent, placed);
+                    if placed != Placed::Directory {
+                        let path = crate::queue::mark_set::entry_path(&directory, &name);
+                        self.problems.void_below(&path);
+                    }
                     if placed == Placed::Directory && need != Need::Directory {
                         self.flight.claims.relax(id, &directory, &name);
                         made.push(name.clone());
