@@ -101,6 +101,8 @@ pub struct Transfer {
     backlog: Agenda,
     flight: InFlight,
     renames: VecDeque<changes::RenameHint>,
+    /// Renames in flight.
+    renaming: Vec<WorkId>,
     jobs: [usize; 2],
     /// Jobs that are out although their work has ended: lane and reserved bytes.
     orphans: HashMap<WorkId, (Lane, u64)>,
@@ -147,6 +149,7 @@ impl Transfer {
             backlog: Agenda::new(marks_bytes_max),
             flight: InFlight::default(),
             renames: VecDeque::new(),
+            renaming: Vec::new(),
             jobs: [0; 2],
             orphans: HashMap::new(),
             larges: [0; 2],
@@ -326,7 +329,8 @@ impl Transfer {
                 });
             }
             What::Page { .. } => self.pages -= 1,
-            What::Names { .. } | What::Rename { .. } => {}
+            What::Rename { .. } => self.renaming.retain(|renaming| *renaming != id),
+            What::Names { .. } => {}
         }
         for path in parked {
             self.live.marks.unpark(&path, now);
