@@ -204,9 +204,9 @@ impl Transfer {
                 {
                     return Err(Breach("a failure of an item that was not sent"));
                 }
-                let lane = work.lane;
+                let (lane, born) = (work.lane, work.born);
                 self.end(id, now, out);
-                self.confirm_names(lane, &directory, &names, failures, now, out);
+                self.confirm_names(lane, &directory, &names, failures, born, now, out);
                 self.report.entries += names.len() as u64;
                 self.report.files += sent.files;
                 self.report.content_bytes += sent.content_bytes;
@@ -221,7 +221,7 @@ impl Transfer {
                 ..
             } => {
                 let (directory, name) = (directory.clone(), name.clone());
-                let (lane, offset_bytes) = (work.lane, *offset_bytes);
+                let (lane, born, offset_bytes) = (work.lane, work.born, *offset_bytes);
                 let (is_over, is_aborted) = (*is_over, *is_aborted);
                 if is_aborted {
                     self.end(id, now, out);
@@ -232,7 +232,7 @@ impl Transfer {
                 }
                 self.end(id, now, out);
                 let names = [(name, Need::Content)];
-                self.confirm_names(lane, &directory, &names, failures, now, out);
+                self.confirm_names(lane, &directory, &names, failures, born, now, out);
                 if failures.is_empty() {
                     self.report.entries += 1;
                     self.report.files += 1;
@@ -244,12 +244,17 @@ impl Transfer {
     }
 
     /// Marks what failed again, now or later; the rest is done.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a confirmation and the moment"
+    )]
     fn confirm_names(
         &mut self,
         lane: Lane,
         directory: &crate::model::rel_path::RelPath,
         names: &[(Name, Need)],
         failures: &[Failure],
+        born: Instant,
         now: Instant,
         out: &mut Vec<Output>,
     ) {
@@ -274,7 +279,7 @@ impl Transfer {
             if failure.is_stale {
                 log::debug!("{path} to be looked at again: {}", failure.text);
                 let urgency = Urgency::At(now + UNSTEADY_WAIT);
-                self.mark(lane, &path, Extent::Entry(Need::Content), urgency, now, now);
+                self.mark(lane, &path, Extent::Entry(Need::Content), urgency, born, now);
             } else {
                 self.problem(&path, &failure.text, now, out);
             }

@@ -56,7 +56,7 @@ impl Transfer {
         let Some(work) = self.flight.works.get_mut(&id) else {
             return;
         };
-        let lane = work.lane;
+        let (lane, born) = (work.lane, work.born);
         let What::Large {
             directory,
             name,
@@ -136,18 +136,27 @@ impl Transfer {
             }
         }
         if is_unsteady {
-            self.wait_for_quiet(lane, &path, attempts, now);
+            // What was sent as it is holds everything that had happened when it was read.
+            let born = if gives_up { born } else { now };
+            self.wait_for_quiet(lane, &path, attempts, born, now);
         }
     }
 
     /// Marks a file that changed while it was read for another look, later each time.
-    fn wait_for_quiet(&mut self, lane: Lane, path: &RelPath, attempts: u32, now: Instant) {
+    fn wait_for_quiet(
+        &mut self,
+        lane: Lane,
+        path: &RelPath,
+        attempts: u32,
+        born: Instant,
+        now: Instant,
+    ) {
         if self.unsteady.len() >= UNSTEADY_FILES_MAX {
             self.unsteady.clear();
         }
         self.unsteady.insert(path.clone(), attempts + 1);
         let urgency = Urgency::At(now + UNSTEADY_WAIT * (1 << attempts.min(6)));
-        self.mark(lane, path, Extent::Entry(Need::Content), urgency, now, now);
+        self.mark(lane, path, Extent::Entry(Need::Content), urgency, born, now);
     }
 
     /// Gives up a large file on its way, marking it again; other work is left alone.
