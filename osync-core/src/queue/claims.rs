@@ -114,9 +114,7 @@ impl Claims {
 
     /// Ends `work` in `directory` with all its claims there.
     pub fn end(&mut self, work: WorkId, directory: &RelPath) {
-        let Some(held) = self.directories.get_mut(directory) else {
-            return;
-        };
+        let Some(held) = self.directories.get_mut(directory) else { return };
         held.works.remove(&work);
         if held.works.is_empty() {
             self.directories.remove(directory);
@@ -132,9 +130,7 @@ impl Claims {
         read_at: Instant,
         own: Option<Metadata>,
     ) -> Option<Metadata> {
-        let Some(held) = self.directories.get_mut(directory) else {
-            return own;
-        };
+        let Some(held) = self.directories.get_mut(directory) else { return own };
         if let Some(own) = own
             && held.own.as_ref().is_none_or(|(known_at, _)| *known_at <= read_at)
         {

@@ -160,9 +160,7 @@ impl MarkSet {
     /// Moves the marks below `from` to the same places below `to`.
     pub fn rebase(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         for path in self.paths_below(from) {
-            let Some(mark) = self.take(&path) else {
-                continue;
-            };
+            let Some(mark) = self.take(&path) else { continue };
             match path.rebased(from, to) {
                 Ok(Some(moved)) => {
                     self.insert(&moved, mark.extent, Urgency::Now, mark.born, now);

@@ -98,9 +98,7 @@ fn list(
     } else {
         None
     };
-    let Some(page) = source.list(directory, after, entries_max)? else {
-        return Ok(None);
-    };
+    let Some(page) = source.list(directory, after, entries_max)? else { return Ok(None) };
     let digest = listing::digest(own.as_ref(), &page.entries, fidelity);
     Ok(Some(Listed { own, entries: page.entries, has_more: page.has_more, digest }))
 }
@@ -193,9 +191,7 @@ fn read_small(
 ) -> Result<Seen, SourceError> {
     let start = payload.len();
     for _ in 0..READ_ATTEMPTS_MAX {
-        let Some(mut file) = source.open(path)? else {
-            return Ok(Seen::Other(Outcome::Changed));
-        };
+        let Some(mut file) = source.open(path)? else { return Ok(Seen::Other(Outcome::Changed)) };
         let before = file.metadata()?;
         let size_bytes = before.0.kind.size_bytes();
         if size_bytes > inline_bytes_max {
@@ -229,9 +225,7 @@ fn read_piece(
     clock: impl Fn() -> Instant,
 ) -> Result<Option<Piece>, SourceError> {
     if open.is_none() {
-        let Some(mut file) = source.open(path)? else {
-            return Ok(None);
-        };
+        let Some(mut file) = source.open(path)? else { return Ok(None) };
         let first = file.metadata()?;
         *open =
             Some(Box::new(OpenFile { file, first, offset_bytes: 0, hasher: Hasher::default() }));

@@ -103,9 +103,7 @@ fn serve(
             recv(live) -> order => order.map_err(|_| (is_live_over, live) = (true, never())),
             recv(backlog) -> order => order.map_err(|_| (is_backlog_over, backlog) = (true, never())),
         };
-        let Ok(Order { session, work, job, mut open }) = order else {
-            continue;
-        };
+        let Ok(Order { session, work, job, mut open }) = order else { continue };
         let done = read::perform(source, &job, &mut open, Instant::now);
         if results.send(Result { session, work, done, open }).is_err() {
             return;

@@ -84,9 +84,7 @@ impl SinkLoop {
 
     fn take_arrivals(&mut self, out: &mut Vec<Output>) -> Result<(), Ended> {
         for _ in 0..BURST_MAX {
-            let Ok(arrival) = self.arrivals.try_recv() else {
-                break;
-            };
+            let Ok(arrival) = self.arrivals.try_recv() else { break };
             match arrival {
                 Arrival::Frame { channel, frame, .. } => {
                     self.machine.on_frame(channel, frame, Instant::now(), out);
@@ -103,9 +101,7 @@ impl SinkLoop {
 
     fn take_finished(&mut self, out: &mut Vec<Output>) -> Result<(), Ended> {
         for _ in 0..BURST_MAX {
-            let Ok((ticket, finished)) = self.finished.try_recv() else {
-                break;
-            };
+            let Ok((ticket, finished)) = self.finished.try_recv() else { break };
             self.machine.on_finished(ticket, finished, Instant::now(), out);
             self.carry_out(out)?;
         }

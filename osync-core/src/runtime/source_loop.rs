@@ -126,9 +126,7 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
 
     fn take_arrivals(&mut self, out: &mut Vec<Output>) -> Result<(), Ended> {
         for _ in 0..BURST_MAX {
-            let Ok(arrival) = self.arrivals.try_recv() else {
-                break;
-            };
+            let Ok(arrival) = self.arrivals.try_recv() else { break };
             match arrival {
                 Arrival::Frame { channel, peer, frame } => {
                     self.machine.on_frame(channel, &peer, &frame, Instant::now(), out);
@@ -145,9 +143,7 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
 
     fn take_results(&mut self, out: &mut Vec<Output>) -> Result<(), Ended> {
         for _ in 0..BURST_MAX {
-            let Ok(result) = self.results.try_recv() else {
-                break;
-            };
+            let Ok(result) = self.results.try_recv() else { break };
             let reader_pool::Result { session, work, done, open } = result;
             if let Some(open) = open {
                 self.files.insert((session, work), open);

@@ -67,9 +67,7 @@ pub fn perform(
             chunk(work, offset_bytes, &payload, staging)
         }
         Action::Close { work, metadata, own, digest } => {
-            let Some(staged) = staging.files.remove(&work) else {
-                return Finished::default();
-            };
+            let Some(staged) = staging.files.remove(&work) else { return Finished::default() };
             let result = close(sink, directory, staged, &metadata, own.as_ref(), digest);
             if result.is_ok() {
                 Counters::add(&counters.entries, 1);
@@ -189,9 +187,7 @@ fn open(
 
 fn chunk(work: WorkId, offset_bytes: u64, bytes: &[u8], staging: &mut Staging) -> Finished {
     // A file that has failed was confirmed as such; what is still on its way to it is of no use.
-    let Some(staged) = staging.files.get_mut(&work) else {
-        return Finished::default();
-    };
+    let Some(staged) = staging.files.get_mut(&work) else { return Finished::default() };
     if staged.offset_bytes != offset_bytes {
         return breach("a chunk that leaves a gap");
     }
@@ -265,9 +261,7 @@ fn compare(
     fidelity: Fidelity,
     counters: &Counters,
 ) -> Result<Answer, SinkError> {
-    let Some((own, entries)) = list(sink, range)? else {
-        return Ok(Answer::Missing);
-    };
+    let Some((own, entries)) = list(sink, range)? else { return Ok(Answer::Missing) };
     if listing::digest(own.as_ref(), &entries, fidelity) == expected {
         Counters::add(&counters.directories_equal, 1);
         return Ok(Answer::Equal);

@@ -109,9 +109,7 @@ impl Listings {
 
     /// Keeps `names` for the pages to come, at the expense of the oldest listings.
     pub(super) fn keep(&self, path: &RelPath, directory: BorrowedFd<'_>, names: &Arc<Names>) {
-        let Ok(stat) = fs::fstat(directory) else {
-            return;
-        };
+        let Ok(stat) = fs::fstat(directory) else { return };
         let mut listings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         listings.retain(|listing| listing.path != *path);
         listings.push_back(Listing {

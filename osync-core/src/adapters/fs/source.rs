@@ -145,9 +145,7 @@ impl Source for DirectorySource {
             source: errno.into(),
         };
         let opened = self.open_directory(directory).map(Some);
-        let Some(open) = self.answer("list", directory, opened)? else {
-            return Ok(None);
-        };
+        let Some(open) = self.answer("list", directory, opened)? else { return Ok(None) };
         let kept = after.and_then(|_| self.listings.get(directory, open.as_fd()));
         let is_kept = kept.is_some();
         let names = match kept {

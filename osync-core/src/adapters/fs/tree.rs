@@ -135,9 +135,7 @@ impl Tree {
 
     fn mend(&self, directory: BorrowedFd<'_>, name: &[u8], wanted: &Metadata) -> OsResult<bool> {
         // Looked at before it is opened: a pipe or a device never is.
-        let Some(seen) = look(directory, name)? else {
-            return Ok(false);
-        };
+        let Some(seen) = look(directory, name)? else { return Ok(false) };
         let open = |flags| {
             let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             fs::openat(directory, name, flags, Mode::empty())

@@ -51,9 +51,7 @@ impl Source for MemTree {
     fn open(&self, path: &RelPath) -> Result<Option<Box<dyn SourceFile>>, SourceError> {
         let mut state = self.state();
         check(&state, "open", path)?;
-        let Some(number) = state.lookup(path) else {
-            return Ok(None);
-        };
+        let Some(number) = state.lookup(path) else { return Ok(None) };
         let object = state.object_mut(number);
         if !object.metadata.kind.is_file() {
             return Ok(None);

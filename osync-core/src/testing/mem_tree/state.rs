@@ -109,9 +109,7 @@ impl State {
         now: Timestamp,
         change: impl FnOnce(&mut Metadata),
     ) -> bool {
-        let Some(number) = self.lookup(path) else {
-            return false;
-        };
+        let Some(number) = self.lookup(path) else { return false };
         let object = self.object_mut(number);
         change(&mut object.metadata);
         object.stamp.changed = now;

@@ -129,9 +129,7 @@ impl Driver {
     fn round(&mut self) -> Result<(), Halt> {
         self.wait()?;
         for _ in 0..SIGNALS_PER_ROUND {
-            let Some(signal) = self.session.next() else {
-                break;
-            };
+            let Some(signal) = self.session.next() else { break };
             self.handle(signal)?;
         }
         self.keep_time()?;

@@ -97,9 +97,7 @@ impl Session {
 
     /// Watches all of `paths`; returns the indices of those it could not, with the reason.
     pub(super) fn watch(&mut self, paths: Vec<PathBuf>) -> Vec<(usize, notify::Error)> {
-        let Some(watcher) = &mut self.watcher else {
-            return Vec::new();
-        };
+        let Some(watcher) = &mut self.watcher else { return Vec::new() };
         let config =
             WatchPathConfig::new(RecursiveMode::NonRecursive).with_dereference_symlinks(false);
         let total = paths.len();
@@ -108,9 +106,7 @@ impl Session {
             paths.into_iter().map(|path| PathOp::Watch(path, config.clone())).collect();
         while !rest.is_empty() {
             // Stops at the first that fails.
-            let Err(error) = watcher.update_paths(rest) else {
-                break;
-            };
+            let Err(error) = watcher.update_paths(rest) else { break };
             rest = error.remaining;
             failures.push((total - rest.len() - 1, error.source));
         }
@@ -146,9 +142,7 @@ impl Session {
 
     /// Ends `notify`'s thread and gives up all watches; nothing is watched or reported from then on.
     pub(super) fn end(&mut self) {
-        let Some(watcher) = self.watcher.take() else {
-            return;
-        };
+        let Some(watcher) = self.watcher.take() else { return };
         drop(watcher);
         // The thread ends by itself and nobody can join it, but it drops its end of the channel with the
         // instance: then the watches no longer count against the limit.

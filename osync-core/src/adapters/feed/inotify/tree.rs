@@ -123,9 +123,7 @@ impl Tree {
                 continue;
             }
             // "." and ".." are no names.
-            let Ok(name) = Name::new(name.to_bytes()) else {
-                continue;
-            };
+            let Ok(name) = Name::new(name.to_bytes()) else { continue };
             if let Ok(path) = directory.join(&name)
                 && !is_reserved(&path)
             {

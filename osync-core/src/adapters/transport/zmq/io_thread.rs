@@ -259,9 +259,7 @@ impl<E: End> Turns<E> {
         for channel in [Channel::Control, Channel::Data] {
             let mut taken = 0;
             while taken < PER_TURN_MAX {
-                let Some(socket) = self.end.socket(channel) else {
-                    break;
-                };
+                let Some(socket) = self.end.socket(channel) else { break };
                 match message::receive(socket, E::IS_ROUTER)? {
                     Received::Nothing => break,
                     Received::Malformed => self.complaints.malformed(channel),

@@ -94,9 +94,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         now: Instant,
         out: &mut Vec<Output>,
     ) {
-        let Some(AnySinkPeer::Initialisation(peer)) = self.peers.remove(&session) else {
-            return;
-        };
+        let Some(AnySinkPeer::Initialisation(peer)) = self.peers.remove(&session) else { return };
         let peer = peer.accept(self.fidelity, &self.options, Arc::clone(&self.counters), now, out);
         out.push(Output::Event(Event::Registered { sink: peer.id.clone() }));
         self.peers.insert(session, AnySinkPeer::Transfer(Box::new(peer)));
@@ -152,9 +150,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
     }
 
     pub(super) fn drop_peer(&mut self, session: SessionId, reason: &str, out: &mut Vec<Output>) {
-        let Some(any) = self.peers.remove(&session) else {
-            return;
-        };
+        let Some(any) = self.peers.remove(&session) else { return };
         self.waiting.retain(|waiting| *waiting != session);
         log::debug!("session with {} ended: {reason}", any.id());
         out.push(Output::ForgetAll { session: session.tag() });

@@ -111,16 +111,12 @@ impl Transfer {
 
     /// Takes marks that are due: directories become visits, entries of one directory a message.
     fn start_marks(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
-        let Some((_, extent)) = self.agenda(lane).marks.peek_due(now) else {
-            return false;
-        };
+        let Some((_, extent)) = self.agenda(lane).marks.peek_due(now) else { return false };
         if !matches!(extent, Extent::Entry(_)) {
             if self.agenda(lane).visits.len() >= VISITS_AHEAD_MAX {
                 return false;
             }
-            let Some(mark) = self.agenda(lane).marks.pop_due(now) else {
-                return false;
-            };
+            let Some(mark) = self.agenda(lane).marks.pop_due(now) else { return false };
             let visit = Visit {
                 directory: mark.path,
                 after: None,
@@ -139,9 +135,7 @@ impl Transfer {
             self.agenda(lane).visits.insert(0, visit);
             return true;
         }
-        let Some(first) = self.agenda(lane).marks.pop_due(now) else {
-            return false;
-        };
+        let Some(first) = self.agenda(lane).marks.pop_due(now) else { return false };
         let Some((directory, name)) = first.path.split() else {
             let parcel = Parcel { directory: first.path, names: [].into(), born: first.born };
             self.agenda(lane).parcels.push_front(parcel);
@@ -171,9 +165,7 @@ impl Transfer {
     /// Takes as many names of the first parcel as fit one message.
     fn start_parcel(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
         let batch_bytes_max = self.batch_bytes_max();
-        let Some(mut parcel) = self.agenda(lane).parcels.pop_front() else {
-            return false;
-        };
+        let Some(mut parcel) = self.agenda(lane).parcels.pop_front() else { return false };
         let mut names = Vec::new();
         let mut bytes = 0;
         while names.len() < BATCH_NAMES_MAX
@@ -290,9 +282,10 @@ impl Transfer {
         if self.pages >= PAGES_MAX || self.agenda(lane).parcels.len() >= PARCELS_MAX {
             return false;
         }
-        let Some(visit) = self.agenda(lane).visits.pop() else {
-            return false;
-        };
+        let agenda = if lane == Lane::Live { &self.live } else { &self.backlog };
+        let is_free = |visit: &Visit| !self.is_renamed(&visit.directory);
+        let Some(index) = agenda.visits.iter().rposition(is_free) else { return false };
+        let visit = self.agenda(lane).visits.remove(index);
         let job = Job::List {
             directory: visit.directory.clone(),
             after: visit.after.clone(),
@@ -310,9 +303,7 @@ impl Transfer {
         if self.larges[lane as usize] >= LARGES_MAX[lane as usize] {
             return false;
         }
-        let Some(large) = self.agenda(lane).larges.pop_front() else {
-            return false;
-        };
+        let Some(large) = self.agenda(lane).larges.pop_front() else { return false };
         let Large { directory, name, born } = large;
         let claims = &self.flight.claims;
         let blocker = claims

@@ -26,9 +26,7 @@ impl Transfer {
     /// Has the next chunk of a large file read, of each in turn.
     pub(super) fn read_large(&mut self, lane: Lane, out: &mut Vec<Output>) -> bool {
         let chunk_bytes_max = self.chunk_bytes_max();
-        let Some(id) = self.ready_larges[lane as usize].pop_front() else {
-            return false;
-        };
+        let Some(id) = self.ready_larges[lane as usize].pop_front() else { return false };
         let Some(What::Large { directory, name, offset_bytes, .. }) =
             self.flight.works.get(&id).map(|work| &work.what)
         else {
@@ -51,10 +49,8 @@ impl Transfer {
         now: Instant,
         out: &mut Vec<Output>,
     ) {
-        let Some(work) = self.flight.works.get_mut(&id) else {
-            return;
-        };
-        let lane = work.lane;
+        let Some(work) = self.flight.works.get_mut(&id) else { return };
+        let (lane, born) = (work.lane, work.born);
         let What::Large { directory, name, offset_bytes, is_open, is_over, is_aborted } =
             &mut work.what
         else {
@@ -110,18 +106,27 @@ impl Transfer {
             }
         }
         if is_unsteady {
-            self.wait_for_quiet(lane, &path, attempts, now);
+            // What was sent as it is holds everything that had happened when it was read.
+            let born = if gives_up { born } else { now };
+            self.wait_for_quiet(lane, &path, attempts, born, now);
         }
     }
 
     /// Marks a file that changed while it was read for another look, later each time.
-    fn wait_for_quiet(&mut self, lane: Lane, path: &RelPath, attempts: u32, now: Instant) {
+    fn wait_for_quiet(
+        &mut self,
+        lane: Lane,
+        path: &RelPath,
+        attempts: u32,
+        born: Instant,
+        now: Instant,
+    ) {
         if self.unsteady.len() >= UNSTEADY_FILES_MAX {
             self.unsteady.clear();
         }
         self.unsteady.insert(path.clone(), attempts + 1);
         let urgency = Urgency::At(now + UNSTEADY_WAIT * (1 << attempts.min(6)));
-        self.mark(lane, path, Extent::Entry(Need::Content), urgency, now, now);
+        self.mark(lane, path, Extent::Entry(Need::Content), urgency, born, now);
     }
 
     /// Looks again soon at a small file that changed while it was read. One that goes on changing
@@ -136,7 +141,7 @@ impl Transfer {
     ) {
         let path = crate::queue::mark_set::entry_path(directory, &name);
         let attempts = self.unsteady.get(&path).copied().unwrap_or(0);
-        self.wait_for_quiet(lane, &path, attempts, now);
+        self.wait_for_quiet(lane, &path, attempts, born, now);
         if attempts >= UNSTEADY_ATTEMPTS_MAX {
             self.agenda(lane).larges.push_back(Large { directory: directory.clone(), name, born });
         }
@@ -144,9 +149,7 @@ impl Transfer {
 
     /// Gives up a large file on its way, marking it again; other work is left alone.
     pub(super) fn abort_large(&mut self, id: WorkId, now: Instant, out: &mut Vec<Output>) {
-        let Some(work) = self.flight.works.get_mut(&id) else {
-            return;
-        };
+        let Some(work) = self.flight.works.get_mut(&id) else { return };
         let (lane, born) = (work.lane, work.born);
         let What::Large { directory, name, is_open, is_over, is_aborted, .. } = &mut work.what
         else {

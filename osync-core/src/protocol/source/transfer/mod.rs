@@ -102,6 +102,8 @@ pub struct Transfer {
     backlog: Agenda,
     flight: InFlight,
     renames: VecDeque<changes::RenameHint>,
+    /// Renames in flight.
+    renaming: Vec<WorkId>,
     jobs: [usize; 2],
     larges: [usize; 2],
     ready_larges: [VecDeque<WorkId>; 2],
@@ -149,6 +151,7 @@ impl Transfer {
             backlog: Agenda::new(marks_bytes_max),
             flight: InFlight::default(),
             renames: VecDeque::new(),
+            renaming: Vec::new(),
             jobs: [0; 2],
             larges: [0; 2],
             ready_larges: [VecDeque::new(), VecDeque::new()],
@@ -277,9 +280,7 @@ impl Transfer {
 
     /// Hands `job` to the readers on behalf of `id`.
     fn read(&mut self, id: WorkId, job: Job, reserved_bytes: u64, out: &mut Vec<Output>) {
-        let Some(work) = self.flight.works.get_mut(&id) else {
-            return;
-        };
+        let Some(work) = self.flight.works.get_mut(&id) else { return };
         work.is_reading = true;
         work.reserved_bytes = reserved_bytes;
         self.reserved_bytes += reserved_bytes;
@@ -289,9 +290,7 @@ impl Transfer {
 
     /// Ends a piece of work; marks that waited for it become due.
     fn end(&mut self, id: WorkId, now: Instant, out: &mut Vec<Output>) {
-        let Some((work, parked)) = self.flight.end(id) else {
-            return;
-        };
+        let Some((work, parked)) = self.flight.end(id) else { return };
         if work.is_reading {
             self.orphans.insert(id, (work.lane, work.reserved_bytes));
         }
@@ -302,7 +301,8 @@ impl Transfer {
                 out.push(Output::Forget { session: self.session, work: id });
             }
             What::Page { .. } => self.pages -= 1,
-            What::Names { .. } | What::Rename { .. } => {}
+            What::Rename { .. } => self.renaming.retain(|renaming| *renaming != id),
+            What::Names { .. } => {}
         }
         for path in parked {
             self.live.marks.unpark(&path, now);

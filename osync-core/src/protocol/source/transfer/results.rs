@@ -29,9 +29,7 @@ impl Transfer {
             self.pump(now, out);
             return;
         }
-        let Some(work) = self.flight.works.get_mut(&id) else {
-            return;
-        };
+        let Some(work) = self.flight.works.get_mut(&id) else { return };
         work.is_reading = false;
         self.reserved_bytes -= std::mem::take(&mut work.reserved_bytes);
         let lane = work.lane;
@@ -77,9 +75,7 @@ impl Transfer {
 
     /// Ends a piece of work whose object is not what it was thought to be, and marks it instead.
     fn look_again(&mut self, id: WorkId, urgency: Urgency, now: Instant, out: &mut Vec<Output>) {
-        let Some(work) = self.flight.works.get(&id) else {
-            return;
-        };
+        let Some(work) = self.flight.works.get(&id) else { return };
         let (lane, born) = (work.lane, work.born);
         let mut marks = Vec::new();
         match &work.what {
@@ -122,12 +118,8 @@ impl Transfer {
     }
 
     fn on_listed(&mut self, id: WorkId, listed: Listed, now: Instant, out: &mut Vec<Output>) {
-        let Some(work) = self.flight.works.get_mut(&id) else {
-            return;
-        };
-        let What::Page { visit, page } = &mut work.what else {
-            return;
-        };
+        let Some(work) = self.flight.works.get_mut(&id) else { return };
+        let What::Page { visit, page } = &mut work.what else { return };
         let Listed { own, entries, has_more, digest } = listed;
         let until = if has_more { entries.last().map(|entry| entry.name.clone()) } else { None };
         let (lane, visit) = (work.lane, visit.clone());
@@ -181,13 +173,9 @@ impl Transfer {
     }
 
     fn on_looked(&mut self, id: WorkId, looked: Looked, now: Instant, out: &mut Vec<Output>) {
-        let Some(work) = self.flight.works.get_mut(&id) else {
-            return;
-        };
+        let Some(work) = self.flight.works.get_mut(&id) else { return };
         let (lane, born) = (work.lane, work.born);
-        let What::Names { directory, names, sent } = &mut work.what else {
-            return;
-        };
+        let What::Names { directory, names, sent } = &mut work.what else { return };
         let directory = directory.clone();
         let asked = std::mem::take(names);
         let wants_own_only = asked.is_empty();

@@ -49,9 +49,7 @@ impl Transfer {
     /// Answers the questions whose time has come.
     pub(super) fn answer_sync(&mut self, now: Instant, out: &mut Vec<Output>) {
         while let Some(index) = self.next_question() {
-            let Some(fenced_at) = self.sync[index].fenced_at else {
-                return;
-            };
+            let Some(fenced_at) = self.sync[index].fenced_at else { return };
             if self.is_open_since(fenced_at) {
                 return;
             }

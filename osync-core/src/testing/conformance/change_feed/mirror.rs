@@ -85,9 +85,7 @@ impl Mirror {
         self.forget(top);
         let mut todo = vec![top.clone()];
         while let Some(path) = todo.pop() {
-            let Some(state) = self.state(&path) else {
-                continue;
-            };
+            let Some(state) = self.state(&path) else { continue };
             self.entries.insert(path.clone(), state);
             for entry in std::fs::read_dir(self.absolute(&path)).into_iter().flatten().flatten() {
                 let name = Name::new(entry.file_name().as_bytes()).expect("a listed name");
