@@ -97,10 +97,14 @@ impl Transfer {
                 self.abort_large(id, now, out);
                 return false;
             }
+            if self.is_compared(&from) || self.is_compared(&to) {
+                return false;
+            }
             let born = hint.born;
             self.renames.pop_front();
             let id =
                 self.begin(Lane::Live, born, What::Rename { from: from.clone(), to: to.clone() });
+            self.renaming.push(id);
             for path in [&from, &to] {
                 if let Some((directory, name)) = path.split() {
                     self.flight.claims.begin(id, &directory);
@@ -118,6 +122,30 @@ impl Transfer {
         false
     }
 
+    /// Whether a comparison is in flight that sees what is at or below `path`.
+    ///
+    /// Its answer would be about the sink before the rename, and what it says is missing, and is sent
+    /// without comparing, would meet what the rename has brought.
+    fn is_compared(&self, path: &RelPath) -> bool {
+        self.pages > 0
+            && self.flight.works.values().any(|work| match &work.what {
+                What::Page { visit, .. } => overlap(&visit.directory, path),
+                What::Names { .. } | What::Large { .. } | What::Rename { .. } => false,
+            })
+    }
+
+    /// Whether a rename waits or is in flight that a comparison of `directory` would see.
+    pub(super) fn is_renamed(&self, directory: &RelPath) -> bool {
+        let waiting = self.renames.iter().map(|hint| [&hint.from, &hint.to]);
+        let in_flight = self.renaming.iter().filter_map(|id| {
+            match self.flight.works.get(id).map(|work| &work.what) {
+                Some(What::Rename { from, to }) => Some([from, to]),
+                Some(What::Names { .. } | What::Page { .. } | What::Large { .. }) | None => None,
+            }
+        });
+        waiting.chain(in_flight).flatten().any(|path| overlap(directory, path))
+    }
+
     /// The work that stands in the way of an exclusive claim on `path`.
     fn conflict(&self, path: &RelPath) -> Option<crate::model::work_id::WorkId> {
         let (directory, name) = path.split()?;
@@ -126,4 +154,8 @@ impl Transfer {
             claims.conflict_at(&directory, &name, crate::queue::claims::Claim::Exclusive)
         })
     }
+}
+
+fn overlap(one: &RelPath, other: &RelPath) -> bool {
+    one.is_within(other) || other.is_within(one)
 }

@@ -290,9 +290,12 @@ impl Transfer {
         if self.pages >= PAGES_MAX || self.agenda(lane).parcels.len() >= PARCELS_MAX {
             return false;
         }
-        let Some(visit) = self.agenda(lane).visits.pop() else {
+        let agenda = if lane == Lane::Live { &self.live } else { &self.backlog };
+        let is_free = |visit: &Visit| !self.is_renamed(&visit.directory);
+        let Some(index) = agenda.visits.iter().rposition(is_free) else {
             return false;
         };
+        let visit = self.agenda(lane).visits.remove(index);
         let job = Job::List {
             directory: visit.directory.clone(),
             after: visit.after.clone(),

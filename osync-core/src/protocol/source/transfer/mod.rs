@@ -102,6 +102,8 @@ pub struct Transfer {
     backlog: Agenda,
     flight: InFlight,
     renames: VecDeque<changes::RenameHint>,
+    /// Renames in flight.
+    renaming: Vec<WorkId>,
     jobs: [usize; 2],
     larges: [usize; 2],
     ready_larges: [VecDeque<WorkId>; 2],
@@ -149,6 +151,7 @@ impl Transfer {
             backlog: Agenda::new(marks_bytes_max),
             flight: InFlight::default(),
             renames: VecDeque::new(),
+            renaming: Vec::new(),
             jobs: [0; 2],
             larges: [0; 2],
             ready_larges: [VecDeque::new(), VecDeque::new()],
@@ -302,7 +305,8 @@ impl Transfer {
                 out.push(Output::Forget { session: self.session, work: id });
             }
             What::Page { .. } => self.pages -= 1,
-            What::Names { .. } | What::Rename { .. } => {}
+            What::Rename { .. } => self.renaming.retain(|renaming| *renaming != id),
+            What::Names { .. } => {}
         }
         for path in parked {
             self.live.marks.unpark(&path, now);
