@@ -152,9 +152,9 @@ impl Transfer {
                 {
                     return Err(Breach("a failure of an item that was not sent"));
                 }
-                let lane = work.lane;
+                let (lane, born) = (work.lane, work.born);
                 self.end(id, now, out);
-                self.confirm_names(lane, &directory, &names, failures, &directory, now, out);
+                self.confirm_names(lane, &directory, &names, failures, &directory, born, now, out);
                 Counters::add(&self.counters.entries, names.len() as u64);
                 Counters::add(&self.counters.files, sent.files);
                 Counters::add(&self.counters.content_bytes, sent.content_bytes);
@@ -162,7 +162,7 @@ impl Transfer {
             }
             What::Large { directory, name, is_aborted, offset_bytes, is_over, .. } => {
                 let (directory, name) = (directory.clone(), name.clone());
-                let (lane, offset_bytes) = (work.lane, *offset_bytes);
+                let (lane, born, offset_bytes) = (work.lane, work.born, *offset_bytes);
                 let (is_over, is_aborted) = (*is_over, *is_aborted);
                 if is_aborted {
                     self.end(id, now, out);
@@ -174,7 +174,7 @@ impl Transfer {
                 self.end(id, now, out);
                 let path = crate::queue::mark_set::entry_path(&directory, &name);
                 let names = [(name, Need::Content)];
-                self.confirm_names(lane, &directory, &names, failures, &path, now, out);
+                self.confirm_names(lane, &directory, &names, failures, &path, born, now, out);
                 if failures.is_empty() {
                     Counters::add(&self.counters.entries, 1);
                     Counters::add(&self.counters.files, 1);
@@ -194,6 +194,7 @@ impl Transfer {
         names: &[(Name, Need)],
         failures: &[Failure],
         whole: &RelPath,
+        born: Instant,
         now: Instant,
         out: &mut Vec<Output>,
     ) {
@@ -212,9 +213,9 @@ impl Transfer {
             if failure.is_stale {
                 log::debug!("{path} to be looked at again: {}", failure.text);
                 let urgency = Urgency::At(now + UNSTEADY_WAIT);
-                self.mark(lane, &path, Extent::Entry(Need::Content), urgency, now, now);
+                self.mark(lane, &path, Extent::Entry(Need::Content), urgency, born, now);
                 // What is above it may not be what it was thought to be either.
-                self.mark(lane, directory, Extent::Entry(Need::Content), urgency, now, now);
+                self.mark(lane, directory, Extent::Entry(Need::Content), urgency, born, now);
             } else {
                 self.problem(&path, &failure.text, now, out);
             }

@@ -54,7 +54,7 @@ impl Transfer {
         let Some(work) = self.flight.works.get_mut(&id) else {
             return;
         };
-        let lane = work.lane;
+        let (lane, born) = (work.lane, work.born);
         let What::Large { directory, name, offset_bytes, is_open, is_over, is_aborted } =
             &mut work.what
         else {
@@ -110,18 +110,27 @@ impl Transfer {
             }
         }
         if is_unsteady {
-            self.wait_for_quiet(lane, &path, attempts, now);
+            // What was sent as it is holds everything that had happened when it was read.
+            let born = if gives_up { born } else { now };
+            self.wait_for_quiet(lane, &path, attempts, born, now);
         }
     }
 
     /// Marks a file that changed while it was read for another look, later each time.
-    fn wait_for_quiet(&mut self, lane: Lane, path: &RelPath, attempts: u32, now: Instant) {
+    fn wait_for_quiet(
+        &mut self,
+        lane: Lane,
+        path: &RelPath,
+        attempts: u32,
+        born: Instant,
+        now: Instant,
+    ) {
         if self.unsteady.len() >= UNSTEADY_FILES_MAX {
             self.unsteady.clear();
         }
         self.unsteady.insert(path.clone(), attempts + 1);
         let urgency = Urgency::At(now + UNSTEADY_WAIT * (1 << attempts.min(6)));
-        self.mark(lane, path, Extent::Entry(Need::Content), urgency, now, now);
+        self.mark(lane, path, Extent::Entry(Need::Content), urgency, born, now);
     }
 
     /// Looks again soon at a small file that changed while it was read. One that goes on changing
@@ -136,8 +145,10 @@ impl Transfer {
     ) {
         let path = crate::queue::mark_set::entry_path(directory, &name);
         let attempts = self.unsteady.get(&path).copied().unwrap_or(0);
-        self.wait_for_quiet(lane, &path, attempts, now);
-        if attempts >= UNSTEADY_ATTEMPTS_MAX {
+        let goes_as_it_is = attempts >= UNSTEADY_ATTEMPTS_MAX;
+        let marked_since = if goes_as_it_is { now } else { born };
+        self.wait_for_quiet(lane, &path, attempts, marked_since, now);
+        if goes_as_it_is {
             self.agenda(lane).larges.push_back(Large { directory: directory.clone(), name, born });
         }
     }
