@@ -298,6 +298,19 @@ impl Transfer {
         true
     }
 
+    /// Queues a large file. It is read as it will be then, so a mark at its name has nothing to add;
+    /// left there, its look and the file would take turns in waiting for each other.
+    pub(super) fn queue_large(&mut self, lane: Lane, mut large: Large, now: Instant) {
+        let path = crate::queue::mark_set::entry_path(&large.directory, &large.name);
+        let agenda = self.agenda(lane);
+        match agenda.marks.take(&path) {
+            Some(Mark { extent: Extent::Entry(_), born, .. }) => large.born = large.born.min(born),
+            Some(mark) => agenda.marks.insert(&path, mark.extent, Urgency::Now, mark.born, now),
+            None => {}
+        }
+        agenda.larges.push_back(large);
+    }
+
     /// Begins the next large file, if not enough are on their way.
     fn start_large(&mut self, lane: Lane, now: Instant) -> bool {
         if self.larges[lane as usize] >= LARGES_MAX[lane as usize] {

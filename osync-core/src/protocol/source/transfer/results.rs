@@ -225,7 +225,9 @@ impl Transfer {
             let own = crate::queue::mark_set::entry_path(&directory, &name);
             self.agenda(lane).parcels.push_front(Parcel { directory: own, names: [].into(), born });
         }
-        self.agenda(lane).larges.extend(larges);
+        for large in larges {
+            self.queue_large(lane, large, now);
+        }
         self.requeue(lane, &directory, left, born);
         let own = self.flight.claims.newest_own(&directory, looked.own_read_at, looked.own);
         if !has_items && (!wants_own_only || own.is_none()) {
