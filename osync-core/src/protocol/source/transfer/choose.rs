@@ -175,7 +175,7 @@ impl Transfer {
         {
             if need == Need::Content && content_bytes > self.inline_bytes_max() {
                 let large = Large { directory: parcel.directory.clone(), name, born: parcel.born };
-                self.agenda(lane).larges.push_back(large);
+                self.queue_large(lane, large, now);
                 if parcel.names.is_empty() && names.is_empty() {
                     // The directory's own metadata goes with the large file.
                     return true;

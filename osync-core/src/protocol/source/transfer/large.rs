@@ -143,7 +143,7 @@ impl Transfer {
         let attempts = self.unsteady.get(&path).copied().unwrap_or(0);
         self.wait_for_quiet(lane, &path, attempts, born, now);
         if attempts >= UNSTEADY_ATTEMPTS_MAX {
-            self.agenda(lane).larges.push_back(Large { directory: directory.clone(), name, born });
+            self.queue_large(lane, Large { directory: directory.clone(), name, born }, now);
         }
     }
 
