@@ -51,12 +51,9 @@ pub fn perform(
             look(source, directory, names, *inline_bytes_max, *batch_bytes_max, clock)
                 .map_err(job_error),
         ),
-        Job::Stat { path } => Done::Stat(
-            source
-                .metadata(path)
-                .map(|found| found.map(|(metadata, _)| metadata))
-                .map_err(job_error),
-        ),
+        Job::Stat { path, moved_from } => {
+            Done::Stat(stat_moved(source, path, moved_from).map_err(job_error))
+        }
         Job::Read { path, offset_bytes, chunk_bytes_max } => {
             if *offset_bytes == 0 {
                 *open = None;
@@ -101,6 +98,19 @@ fn list(
     let Some(page) = source.list(directory, after, entries_max)? else { return Ok(None) };
     let digest = listing::digest(own.as_ref(), &page.entries, fidelity);
     Ok(Some(Listed { own, entries: page.entries, has_more: page.has_more, digest }))
+}
+
+/// What lies at `path`, unless something has taken the place it was moved from: hints may be late, and
+/// what the sink has there may be the newcomer, which must not be moved away.
+fn stat_moved(
+    source: &dyn Source,
+    path: &RelPath,
+    moved_from: &RelPath,
+) -> Result<Option<Metadata>, SourceError> {
+    if source.metadata(moved_from)?.is_some() {
+        return Ok(None);
+    }
+    Ok(source.metadata(path)?.map(|(metadata, _)| metadata))
 }
 
 fn own_metadata(source: &dyn Source, directory: &RelPath) -> Result<Option<Metadata>, SourceError> {

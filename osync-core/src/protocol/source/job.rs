@@ -36,10 +36,12 @@ pub enum Job {
         /// No further file is read once there are so many bytes; the names left over come back.
         batch_bytes_max: usize,
     },
-    /// What lies at a path.
+    /// What lies at a path to which something was moved.
     Stat {
         /// The path.
         path: RelPath,
+        /// Where it lay.
+        moved_from: RelPath,
     },
     /// The next bytes of a file. The file stays open from the first such job of a piece of work to its end.
     Read {
@@ -59,7 +61,7 @@ pub enum Done {
     Listed(Result<Option<Listed>, JobError>),
     /// Of [`Job::Look`].
     Looked(Result<Looked, JobError>),
-    /// Of [`Job::Stat`]; `None` if nothing lies there.
+    /// Of [`Job::Stat`]; `None` if nothing lies there, or something lies where it was moved from.
     Stat(Result<Option<Metadata>, JobError>),
     /// Of [`Job::Read`]; `None` if there is no such file.
     Read(Result<Option<Piece>, JobError>),

@@ -116,7 +116,12 @@ impl Transfer {
                     );
                 }
             }
-            self.read(id, crate::protocol::source::job::Job::Stat { path: to }, 256, out);
+            self.read(
+                id,
+                crate::protocol::source::job::Job::Stat { path: to, moved_from: from },
+                256,
+                out,
+            );
             return true;
         }
         false

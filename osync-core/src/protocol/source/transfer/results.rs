@@ -60,9 +60,9 @@ impl Transfer {
             return;
         }
         let path = match self.flight.works.get(&id).map(|work| &work.what) {
-            Some(What::Page { visit: Visit { directory, .. }, .. } | What::Names { directory, .. }) => {
-                Some((directory.clone(), Need::Metadata))
-            }
+            Some(
+                What::Page { visit: Visit { directory, .. }, .. } | What::Names { directory, .. },
+            ) => Some((directory.clone(), Need::Metadata)),
             Some(What::Large { directory, name, .. }) => {
                 directory.join(name).ok().map(|path| (path, Need::Content))
             }
