@@ -198,6 +198,10 @@ impl Transfer {
         now: Instant,
         out: &mut Vec<Output>,
     ) {
+        // No directory confirms the root as one of its names.
+        if directory.is_root() && failures.iter().all(|failure| failure.item.is_some()) {
+            self.problems.solved(directory);
+        }
         if failures.is_empty() {
             for (name, _) in names {
                 self.solved(directory, name);
