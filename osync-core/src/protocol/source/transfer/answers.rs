@@ -49,7 +49,7 @@ impl Transfer {
             }
             Answer::Missing => {
                 let (visit, page) = self.end_page(id, now, out)?;
-                let extent = Extent::Entry(Need::Content);
+                let extent = Extent::Entry(Need::Directory);
                 if !visit.directory.is_root() {
                     self.mark(lane, &visit.directory, extent, Urgency::Now, visit.born, now);
                 }
@@ -72,7 +72,7 @@ impl Transfer {
                 let extent = if visit.is_deep { Extent::Subtree } else { Extent::Directory };
                 let urgency = Urgency::At(now + PROBLEM_WAIT);
                 self.mark(lane, &visit.directory, extent, urgency, visit.born, now);
-                self.problem(&visit.directory, &text, now, out);
+                self.problem(&visit.directory, Need::Metadata, &text, now, out);
             }
         }
         Ok(())
@@ -214,14 +214,16 @@ impl Transfer {
                 Some((name, _)) => crate::queue::mark_set::entry_path(directory, name),
                 None => whole.clone(),
             };
+            // Of the directory itself only the metadata is sent with names in it.
+            let need = if path == *directory { Need::Metadata } else { Need::Content };
             if failure.is_stale {
                 log::debug!("{path} to be looked at again: {}", failure.text);
                 let urgency = Urgency::At(now + UNSTEADY_WAIT);
-                self.mark(lane, &path, Extent::Entry(Need::Content), urgency, born, now);
+                self.mark(lane, &path, Extent::Entry(need), urgency, born, now);
                 // What is above it may not be what it was thought to be either.
-                self.mark(lane, directory, Extent::Entry(Need::Content), urgency, born, now);
+                self.mark(lane, directory, Extent::Entry(Need::Metadata), urgency, born, now);
             } else {
-                self.problem(&path, &failure.text, now, out);
+                self.problem(&path, need, &failure.text, now, out);
             }
         }
     }

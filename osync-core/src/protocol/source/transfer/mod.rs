@@ -28,6 +28,7 @@ use bytes::Bytes;
 use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
 use crate::model::name::Name;
+use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::model::session_id::SessionId;
 use crate::model::work_id::WorkId;
@@ -314,13 +315,20 @@ impl Transfer {
         }
     }
 
-    /// Records that `path` could not be replicated, and marks it for later.
-    fn problem(&mut self, path: &RelPath, cause: &str, now: Instant, out: &mut Vec<Output>) {
+    /// Records that `need` of `path` could not be replicated, and marks it for later.
+    fn problem(
+        &mut self,
+        path: &RelPath,
+        need: Need,
+        cause: &str,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
         let cause = encode::text(&cause.escape_debug().to_string());
         let (retry_in, is_new) = self.problems.add(path, &cause);
         Counters::add(&self.counters.problems, u64::from(is_new));
         log::debug!("problem: {path}: {cause}; again in {retry_in:?}");
-        let extent = Extent::Entry(crate::model::need::Need::Content);
+        let extent = Extent::Entry(need);
         self.mark(Lane::Backlog, path, extent, Urgency::At(now + retry_in), now, now);
         out.push(Output::Event(Event::Problem(Problem { path: path.clone(), cause, retry_in })));
     }

@@ -62,13 +62,16 @@ impl Transfer {
             return;
         }
         let path = match self.flight.works.get(&id).map(|work| &work.what) {
-            Some(What::Page { visit, .. }) => Some(visit.directory.clone()),
-            Some(What::Names { directory, .. }) => Some(directory.clone()),
-            Some(What::Large { directory, name, .. }) => directory.join(name).ok(),
+            Some(What::Page { visit: Visit { directory, .. }, .. } | What::Names { directory, .. }) => {
+                Some((directory.clone(), Need::Metadata))
+            }
+            Some(What::Large { directory, name, .. }) => {
+                directory.join(name).ok().map(|path| (path, Need::Content))
+            }
             Some(What::Rename { .. }) | None => None,
         };
-        if let Some(path) = path {
-            self.problem(&path, &error.text, now, out);
+        if let Some((path, need)) = path {
+            self.problem(&path, need, &error.text, now, out);
             self.look_again(id, Urgency::At(now + RETRY_PAUSE), now, out);
         } else {
             self.end(id, now, out);
@@ -210,7 +213,7 @@ impl Transfer {
                     }
                     if placed == Placed::Directory && need != Need::Directory {
                         self.flight.claims.relax(id, &directory, &name);
-                        made.push(name.clone());
+                        made.push((name.clone(), need));
                     }
                     names.push((name, need));
                 }
@@ -230,12 +233,18 @@ impl Transfer {
         }
         for (name, text) in failed {
             let path = crate::queue::mark_set::entry_path(&directory, &name);
-            self.problem(&path, &text, now, out);
+            self.problem(&path, Need::Content, &text, now, out);
         }
-        for name in made {
-            // A directory's own metadata is told with the directory itself.
-            let own = crate::queue::mark_set::entry_path(&directory, &name);
-            self.agenda(lane).parcels.push_front(Parcel { directory: own, names: [].into(), born });
+        for (name, need) in made {
+            let path = crate::queue::mark_set::entry_path(&directory, &name);
+            if need == Need::Content {
+                // The name came or went: the sink may have another directory there.
+                self.mark(lane, &path, Extent::Subtree, Urgency::Now, born, now);
+            } else {
+                // A directory's own metadata is told with the directory itself.
+                let parcel = Parcel { directory: path, names: [].into(), born };
+                self.agenda(lane).parcels.push_front(parcel);
+            }
         }
         for large in larges {
             self.queue_large(lane, large, now);
