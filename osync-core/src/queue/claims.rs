@@ -138,22 +138,6 @@ impl Claims {
         }
         held.own.as_ref().map(|(_, own)| own.clone())
     }
-
-    /// The names at or below `path` that have work in flight, as paths.
-    #[must_use]
-    pub fn names_within(&self, path: &RelPath) -> Vec<RelPath> {
-        let mut within = Vec::new();
-        for (directory, held) in &self.directories {
-            for name in held.names.keys() {
-                if let Ok(entry) = directory.join(name)
-                    && entry.is_within(path)
-                {
-                    within.push(entry);
-                }
-            }
-        }
-        within
-    }
 }
 
 #[cfg(test)]

@@ -137,6 +137,23 @@ impl InFlight {
         Some((work, self.parked.remove(&id).unwrap_or_default()))
     }
 
+    /// Lane and age of the work at and below `path`.
+    #[must_use]
+    pub fn within(&self, path: &RelPath) -> Vec<(Lane, Instant)> {
+        let is_within = |directory: &RelPath, name: &Name| {
+            directory.is_within(path) || directory.join(name).is_ok_and(|entry| entry == *path)
+        };
+        let works = self.works.values().filter(|work| match &work.what {
+            What::Names { directory, names, .. } => {
+                directory.is_within(path) || names.iter().any(|(name, _)| is_within(directory, name))
+            }
+            What::Page { visit, .. } => visit.directory.is_within(path),
+            What::Large { directory, name, .. } => is_within(directory, name),
+            What::Rename { from, to } => from.is_within(path) || to.is_within(path),
+        });
+        works.map(|work| (work.lane, work.born)).collect()
+    }
+
     /// The marks that waited for a name `work` no longer claims.
     pub fn take_parked(&mut self, id: WorkId) -> HashSet<RelPath> {
         self.parked.remove(&id).unwrap_or_default()

@@ -59,15 +59,11 @@ impl Transfer {
             self.mark(Lane::Live, &RelPath::root(), Extent::Subtree, Urgency::Now, now, now);
             return;
         }
-        let in_flight = self.flight.claims.names_within(from);
-        let is_pending = self.live.marks.covers(from) || !in_flight.is_empty();
+        let is_pending = self.live.marks.covers(from) || !self.flight.within(from).is_empty();
         if is_directory {
-            // What was under way below the old place is looked at again below the new one.
-            for path in in_flight {
-                if let Ok(Some(moved)) = path.rebased(from, to) {
-                    let extent = Extent::Entry(Need::Content);
-                    self.mark(Lane::Live, &moved, extent, Urgency::Now, now, now);
-                }
+            // What is under way below the old place is compared again below the new one, and is as old there.
+            for (lane, born) in self.flight.within(from) {
+                self.mark(lane, to, Extent::Subtree, Urgency::Now, born, now);
             }
             self.live.withdraw(from, now);
             self.backlog.withdraw(from, now);
