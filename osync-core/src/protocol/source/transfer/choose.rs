@@ -141,7 +141,7 @@ impl Transfer {
             self.agenda(lane).parcels.push_front(parcel);
             return true;
         };
-        let born = first.born;
+        let mut born = first.born;
         let mut names = vec![(name, need_of(&first), UNKNOWN_BYTES)];
         while names.len() < BATCH_NAMES_MAX
             && let Some((path, Extent::Entry(_))) = self.agenda(lane).marks.peek_due(now)
@@ -149,6 +149,7 @@ impl Transfer {
             && parent == directory
             && let Some(mark) = self.agenda(lane).marks.pop_due(now)
         {
+            born = born.min(mark.born);
             names.push((name, need_of(&mark), UNKNOWN_BYTES));
         }
         if lane == Lane::Live {
