@@ -145,7 +145,8 @@ impl InFlight {
         };
         let works = self.works.values().filter(|work| match &work.what {
             What::Names { directory, names, .. } => {
-                directory.is_within(path) || names.iter().any(|(name, _)| is_within(directory, name))
+                directory.is_within(path)
+                    || names.iter().any(|(name, _)| is_within(directory, name))
             }
             What::Page { visit, .. } => visit.directory.is_within(path),
             What::Large { directory, name, .. } => is_within(directory, name),

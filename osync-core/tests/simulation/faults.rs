@@ -1,0 +1,104 @@
+//! What goes wrong, and when.
+
+use std::time::Duration;
+
+use osync_core::model::connection::Channel;
+use osync_core::model::rel_path::RelPath;
+
+use crate::mood::Fault;
+use crate::world::{Event, World};
+
+impl World {
+    /// Something goes wrong.
+    pub(crate) fn strike(&mut self) {
+        let fault = *self.random.pick(self.mood.faults);
+        self.trace(|| format!("fault {fault:?}"));
+        match fault {
+            Fault::CutControl => self.cut(Channel::Control),
+            Fault::CutData => self.cut(Channel::Data),
+            Fault::CutBoth => self.cut_all(),
+            Fault::Partition => self.partition(),
+            Fault::KillSource if self.source.is_up() => self.kill_source(),
+            Fault::KillSink if self.sink.is_up() => self.kill_sink(),
+            Fault::KillSource | Fault::KillSink => {}
+            Fault::StopSource => self.stop_source(),
+            Fault::StopSink => self.stop_sink(),
+            Fault::UnreachableAtSource => {
+                let channel = self.some_channel();
+                if let Some(peer) = self.peer(channel) {
+                    let incarnation = self.source.incarnation;
+                    let event = Event::UnreachableAtSource { incarnation, channel, peer };
+                    self.schedule(self.now, event);
+                }
+            }
+            Fault::UnreachableAtSink => {
+                let channel = self.some_channel();
+                let incarnation = self.sink.incarnation;
+                self.schedule(self.now, Event::UnreachableAtSink { incarnation, channel });
+            }
+            Fault::FailReads => {
+                let path = self.some_known_path();
+                self.source.tree.fail_reads(path.as_bytes());
+                self.repair_later();
+            }
+            Fault::FailWrites => {
+                let path = self.some_known_path();
+                if self.random.chance(300) {
+                    self.sink.tree.fail_reads(path.as_bytes());
+                } else {
+                    self.sink.tree.fail_writes(path.as_bytes());
+                }
+                self.repair_later();
+            }
+            Fault::LoseSourceRoot => {
+                self.source.tree.lose_root();
+                self.repair_later();
+            }
+            Fault::LoseSinkRoot => {
+                self.sink.tree.lose_root();
+                self.repair_later();
+            }
+            Fault::FeedOverflow => {
+                if self.source.is_up() {
+                    self.overflow(RelPath::root());
+                }
+            }
+            Fault::FeedLosesScope => {
+                if self.source.is_up() {
+                    let scope = self.some_known_path();
+                    self.overflow(scope);
+                }
+            }
+        }
+    }
+
+    /// Nobody hears of anybody for a while; then what was sent arrives, or is lost with the connections.
+    fn partition(&mut self) {
+        let lasts = if self.random.chance(300) {
+            self.random.millis(1_000, 9_000)
+        } else {
+            self.random.millis(10, 1_000)
+        };
+        self.hold(lasts);
+        if self.random.chance(500) {
+            self.schedule(self.now + lasts, Event::CutAll);
+        }
+    }
+
+    fn repair_later(&mut self) {
+        let lasts = self.random.delay(8_000_000) + Duration::from_millis(1);
+        self.schedule(self.now + lasts, Event::Repair);
+    }
+
+    fn some_channel(&mut self) -> Channel {
+        *self.random.pick(&[Channel::Control, Channel::Data])
+    }
+
+    fn some_known_path(&mut self) -> RelPath {
+        let paths = self.oracle.paths();
+        if paths.is_empty() || self.random.chance(50) {
+            return RelPath::root();
+        }
+        self.random.pick(&paths).0.clone()
+    }
+}

@@ -1,0 +1,207 @@
+//! Two channels between the ends: slow, cut, held up, losing and repeating frames as the seed says.
+//!
+//! Within one connection frames keep their order. A cut command connection is made again underneath,
+//! under another name; a cut data connection stays dead. A sender may not notice for a while, and
+//! what it sends meanwhile is gone.
+
+use std::time::{Duration, Instant};
+
+use osync_core::model::connection::Channel;
+use osync_core::model::frame::Frame;
+use osync_core::model::session_id::SessionId;
+use osync_core::ports::transport::PeerId;
+
+use crate::world::{Event, World};
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    channel: Channel,
+    peer: PeerId,
+    /// The sink still has it.
+    is_open: bool,
+    /// The source has it.
+    is_established: bool,
+    /// When a sender is told that it is dead, once it is.
+    noticed_at: Option<Instant>,
+    /// Frames that wait for the connection to be made.
+    early: Vec<Frame>,
+    to_source_at: Instant,
+    to_sink_at: Instant,
+}
+
+#[derive(Debug)]
+pub(crate) struct Network {
+    /// All there ever were; the index is the name of a connection in events.
+    connections: Vec<Connection>,
+    pub(crate) control: Option<usize>,
+    pub(crate) data: Option<usize>,
+    latency_micros: u64,
+    pub(crate) held_until: Instant,
+    /// How long a death may go unnoticed.
+    notice_micros: u64,
+}
+
+impl Network {
+    pub(crate) fn new(latency_micros: u64, notice_micros: u64, now: Instant) -> Self {
+        Self {
+            connections: Vec::new(),
+            control: None,
+            data: None,
+            latency_micros,
+            held_until: now,
+            notice_micros,
+        }
+    }
+}
+
+impl World {
+    /// The sink opens `channel` anew; what it had there is gone.
+    pub(crate) fn connect(&mut self, channel: Channel, session: Option<SessionId>) {
+        self.disconnect(channel);
+        let id = self.network.connections.len();
+        let peer = match session {
+            Some(session) => PeerId::new(&session.routing_id()),
+            None => PeerId::new(format!("connection {id}").as_bytes()),
+        };
+        self.network.connections.push(Connection {
+            channel,
+            peer,
+            is_open: true,
+            is_established: false,
+            noticed_at: None,
+            early: Vec::new(),
+            to_source_at: self.now,
+            to_sink_at: self.now,
+        });
+        *self.current(channel) = Some(id);
+        let latency = self.random.delay(2 * self.network.latency_micros);
+        let at = (self.now + latency).max(self.network.held_until);
+        self.schedule(at, Event::Established { connection: id });
+    }
+
+    /// The connection in use on `channel` dies, with what is under way on it.
+    pub(crate) fn disconnect(&mut self, channel: Channel) {
+        let Some(id) = self.current(channel).take() else { return };
+        let unnoticed = self.random.delay(self.network.notice_micros);
+        let connection = &mut self.network.connections[id];
+        connection.is_open = false;
+        connection.noticed_at = Some(self.now + unnoticed);
+        connection.early.clear();
+    }
+
+    /// A connection breaks; the command channel's is made again underneath.
+    pub(crate) fn cut(&mut self, channel: Channel) {
+        self.disconnect(channel);
+        if channel == Channel::Control && self.sink.is_up() {
+            self.connect(Channel::Control, None);
+        } else if self.random.chance(300) && self.sink.is_up() {
+            let incarnation = self.sink.incarnation;
+            let at = self.now + self.random.delay(100_000);
+            self.schedule(at, Event::UnreachableAtSink { incarnation, channel });
+        }
+    }
+
+    /// The source has gone: nothing that it had is left.
+    pub(crate) fn cut_all(&mut self) {
+        for channel in [Channel::Control, Channel::Data] {
+            self.cut(channel);
+        }
+    }
+
+    /// Nothing arrives until then.
+    pub(crate) fn hold(&mut self, duration: Duration) {
+        self.network.held_until = self.network.held_until.max(self.now + duration);
+    }
+
+    /// The source has accepted `connection`.
+    pub(crate) fn on_established(&mut self, id: usize) {
+        if !self.source.is_up() {
+            let at = self.now + Duration::from_millis(20);
+            return self.schedule(at, Event::Established { connection: id });
+        }
+        let connection = &mut self.network.connections[id];
+        if !connection.is_open {
+            return;
+        }
+        connection.is_established = true;
+        for frame in std::mem::take(&mut connection.early) {
+            self.carry(id, true, &frame);
+        }
+    }
+
+    pub(crate) fn send_to_source(&mut self, channel: Channel, frame: Frame) {
+        let Some(id) = *self.current(channel) else { return };
+        if self.network.connections[id].is_established {
+            self.carry(id, true, &frame);
+        } else {
+            self.network.connections[id].early.push(frame);
+        }
+    }
+
+    pub(crate) fn send_to_sink(&mut self, channel: Channel, peer: &PeerId, frame: &Frame) {
+        let found = self.network.connections.iter().rposition(|connection| {
+            connection.channel == channel && connection.peer == *peer && connection.is_established
+        });
+        let is_known_dead = found.is_none_or(|id| {
+            let noticed_at = self.network.connections[id].noticed_at;
+            noticed_at.is_some_and(|noticed_at| noticed_at <= self.now)
+        });
+        match found {
+            Some(id) if !is_known_dead => self.carry(id, false, frame),
+            Some(_) | None => {
+                let at = self.now + self.random.delay(1_000);
+                let incarnation = self.source.incarnation;
+                let peer = peer.clone();
+                self.schedule(at, Event::UnreachableAtSource { incarnation, channel, peer });
+            }
+        }
+    }
+
+    /// A frame has come to the end of `id`; what was under way when it died does not.
+    pub(crate) fn arrives(&self, id: usize) -> Option<(Channel, PeerId)> {
+        let connection = &self.network.connections[id];
+        connection.is_open.then(|| (connection.channel, connection.peer.clone()))
+    }
+
+    /// The names under which the source knows the sink.
+    pub(crate) fn peer(&self, channel: Channel) -> Option<PeerId> {
+        let id = match channel {
+            Channel::Control => self.network.control,
+            Channel::Data => self.network.data,
+        };
+        id.map(|id| self.network.connections[id].peer.clone())
+    }
+
+    fn carry(&mut self, id: usize, is_to_source: bool, frame: &Frame) {
+        let mood = self.mood;
+        let is_troubled = !self.is_quiet;
+        if is_troubled && self.random.below(100_000) < mood.lost {
+            self.trace(|| "a frame is lost".to_owned());
+            return;
+        }
+        let is_repeated = is_troubled && self.random.below(100_000) < mood.repeated;
+        let arrival = self.now + self.random.delay(self.network.latency_micros);
+        let held_until = self.network.held_until;
+        let connection = &mut self.network.connections[id];
+        let order =
+            if is_to_source { &mut connection.to_source_at } else { &mut connection.to_sink_at };
+        *order = arrival.max(*order).max(held_until);
+        let at = *order;
+        for _ in 0..=u32::from(is_repeated) {
+            let frame = frame.clone();
+            let event = if is_to_source {
+                Event::ToSource { connection: id, frame }
+            } else {
+                Event::ToSink { connection: id, frame }
+            };
+            self.schedule(at, event);
+        }
+    }
+
+    fn current(&mut self, channel: Channel) -> &mut Option<usize> {
+        match channel {
+            Channel::Control => &mut self.network.control,
+            Channel::Data => &mut self.network.data,
+        }
+    }
+}

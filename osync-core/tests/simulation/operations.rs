@@ -1,0 +1,278 @@
+//! What the user of the source does: one random thing at a time, on few names, so that they collide.
+
+use osync_core::model::name::Name;
+use osync_core::model::rel_path::RelPath;
+use osync_core::model::timestamp::Timestamp;
+
+use crate::oracle::Shape;
+use crate::world::World;
+
+/// Names around `/` in the order of bytes, where ranges of paths go wrong first.
+const NAMES: [&str; 7] = ["a", "a-", "a0", "b", "b.", "c", "dd"];
+/// Above it things are removed rather than made.
+const PATHS_MAX: usize = 60;
+const DEPTH_MAX: usize = 4;
+
+/// What the system tells a watcher of the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Notice {
+    Written(RelPath),
+    /// Mode or times.
+    Touched(RelPath),
+    /// Anything but a directory was made.
+    Made(RelPath),
+    MadeDirectory(RelPath),
+    Removed(RelPath),
+    Renamed {
+        from: RelPath,
+        to: RelPath,
+    },
+}
+
+impl World {
+    /// Does something to the source.
+    pub(crate) fn operate(&mut self) {
+        let paths = self.oracle.paths();
+        if paths.len() > PATHS_MAX {
+            let (path, _) = self.random.pick(&paths).clone();
+            return self.remove(&path);
+        }
+        if self.random.chance(self.mood.renames_permille) {
+            return self.rename_something();
+        }
+        match self.random.below(100) {
+            0..25 => self.write_somewhere(),
+            25..45 => self.overwrite(),
+            45..52 => self.append(),
+            52..66 => self.make_directories(),
+            66..74 => {
+                if let Some(path) = self.some_path() {
+                    self.remove(&path);
+                }
+            }
+            74..84 => self.touch_metadata(),
+            84..92 => self.make_special(),
+            _ => self.replace_kind(),
+        }
+    }
+
+    fn write_somewhere(&mut self) {
+        let path = self.free_or_taken_path();
+        if self.oracle.shape(&path) != Some(Shape::File) {
+            self.remove(&path);
+        }
+        let bytes = self.some_size();
+        self.write(&path, bytes);
+    }
+
+    fn overwrite(&mut self) {
+        let Some(path) = self.some_file() else { return self.write_somewhere() };
+        let bytes = if self.random.chance(500) {
+            self.source.tree.content(path.as_bytes()).map_or(0, |content| content.len())
+        } else {
+            self.some_size()
+        };
+        self.write(&path, bytes);
+    }
+
+    fn append(&mut self) {
+        let Some(path) = self.some_file() else { return };
+        let mut content = self.source.tree.content(path.as_bytes()).unwrap_or_default();
+        let bytes = usize::try_from(self.random.between(1, 3_000)).expect("small");
+        content.extend(self.fresh_content(bytes));
+        self.put(&path, &content);
+    }
+
+    fn make_directories(&mut self) {
+        let mut path = self.some_directory();
+        for _ in 0..self.random.between(1, 3) {
+            let name = *self.random.pick(&NAMES);
+            let Some(next) = join(&path, name) else { break };
+            match self.oracle.shape(&next) {
+                Some(Shape::Directory) => {}
+                Some(Shape::File | Shape::Other) => break,
+                None => self.make_directory(&next),
+            }
+            path = next;
+            if self.random.chance(500) {
+                let name = *self.random.pick(&NAMES);
+                if let Some(file) =
+                    join(&path, name).filter(|file| self.oracle.shape(file).is_none())
+                {
+                    let bytes = self.some_size();
+                    self.write(&file, bytes);
+                }
+            }
+        }
+    }
+
+    fn touch_metadata(&mut self) {
+        let path = if self.random.chance(50) { Some(RelPath::root()) } else { self.some_path() };
+        let Some(path) = path else { return };
+        if self.random.chance(500) && self.oracle.shape(&path) != Some(Shape::Other) {
+            let mode = *self.random.pick(&[0o600, 0o644, 0o700, 0o755, 0o4755, 0o1777]);
+            self.source.tree.chmod(path.as_bytes(), mode);
+        } else {
+            self.version += 1;
+            let seconds = i64::try_from(self.version).expect("small");
+            let modified = Timestamp { seconds, nanoseconds: 7 };
+            self.source.tree.set_modified(path.as_bytes(), modified);
+        }
+        self.oracle.changed(&path, self.now);
+        self.notice(Notice::Touched(path));
+    }
+
+    fn make_special(&mut self) {
+        let path = self.free_or_taken_path();
+        self.remove(&path);
+        self.version += 1;
+        if self.random.chance(500) {
+            self.source.tree.symlink(path.as_bytes(), format!("target {}", self.version));
+        } else {
+            self.source.tree.fifo(path.as_bytes());
+        }
+        self.oracle.appeared(&path, Shape::Other, self.now);
+        self.notice(Notice::Made(path));
+    }
+
+    /// A directory becomes a file, or anything else a directory, under the same name.
+    fn replace_kind(&mut self) {
+        let Some(path) = self.some_path() else { return };
+        let shape = self.oracle.shape(&path);
+        self.remove(&path);
+        if shape == Some(Shape::Directory) {
+            let bytes = self.some_size();
+            self.write(&path, bytes);
+        } else {
+            self.make_directory(&path);
+        }
+    }
+
+    fn rename_something(&mut self) {
+        let Some(from) = self.some_path() else { return self.make_directories() };
+        if self.random.chance(200) {
+            return self.swap(&from);
+        }
+        let to = self.free_or_taken_path();
+        self.rename(&from, &to);
+    }
+
+    /// Exchanges two names by way of a third.
+    fn swap(&mut self, one: &RelPath) {
+        let Some(other) = self.some_path() else { return };
+        let Some(aside) = join(&self.some_directory(), "aside") else { return };
+        if one.is_within(&other) || other.is_within(one) || aside.is_within(one) {
+            return;
+        }
+        self.rename(one, &aside);
+        self.rename(&other, one);
+        self.rename(&aside, &other);
+    }
+
+    fn rename(&mut self, from: &RelPath, to: &RelPath) {
+        if to.is_within(from) || from.is_within(to) || self.oracle.shape(from).is_none() {
+            return;
+        }
+        let is_directory = self.oracle.shape(from) == Some(Shape::Directory);
+        let is_in_the_way = match self.oracle.shape(to) {
+            None => false,
+            Some(Shape::Directory) => !is_directory || !self.oracle.is_empty_directory(to),
+            Some(Shape::File | Shape::Other) => is_directory,
+        };
+        if is_in_the_way {
+            self.remove(to);
+        }
+        assert!(self.source.tree.rename(from.as_bytes(), to.as_bytes()), "{from} to {to}");
+        self.oracle.moved(from, to, self.now);
+        self.notice(Notice::Renamed { from: from.clone(), to: to.clone() });
+    }
+
+    fn remove(&mut self, path: &RelPath) {
+        let mut gone = self.oracle.paths();
+        gone.retain(|(other, _)| other.is_within(path));
+        if gone.is_empty() {
+            return;
+        }
+        self.source.tree.remove(path.as_bytes());
+        self.oracle.vanished(path, self.now);
+        // As `rm -r` does it: what is inside goes first.
+        for (path, _) in gone.into_iter().rev() {
+            self.notice(Notice::Removed(path));
+        }
+    }
+
+    fn make_directory(&mut self, path: &RelPath) {
+        self.source.tree.mkdir(path.as_bytes());
+        self.oracle.appeared(path, Shape::Directory, self.now);
+        self.notice(Notice::MadeDirectory(path.clone()));
+    }
+
+    fn write(&mut self, path: &RelPath, bytes: usize) {
+        let content = self.fresh_content(bytes);
+        self.put(path, &content);
+    }
+
+    fn put(&mut self, path: &RelPath, content: &[u8]) {
+        let is_new = self.oracle.shape(path).is_none();
+        self.source.tree.write(path.as_bytes(), content);
+        self.oracle.wrote(path, content, self.now);
+        self.notice(if is_new {
+            Notice::Made(path.clone())
+        } else {
+            Notice::Written(path.clone())
+        });
+    }
+
+    /// Content that no file ever had, in all its parts.
+    fn fresh_content(&mut self, bytes: usize) -> Vec<u8> {
+        self.version += 1;
+        let mut content = self.version.to_le_bytes().repeat(bytes / 8 + 1);
+        content.truncate(bytes);
+        content
+    }
+
+    fn some_size(&mut self) -> usize {
+        let bytes = match self.random.below(100) {
+            0..5 => 0,
+            5..80 => self.random.between(8, 500),
+            80..95 => self.random.between(500, 30_000),
+            _ => self.random.between(130_000, 300_000),
+        };
+        usize::try_from(bytes).expect("small")
+    }
+
+    fn some_path(&mut self) -> Option<RelPath> {
+        let paths = self.oracle.paths();
+        (!paths.is_empty()).then(|| self.random.pick(&paths).0.clone())
+    }
+
+    fn some_file(&mut self) -> Option<RelPath> {
+        self.some_of(Shape::File)
+    }
+
+    fn some_directory(&mut self) -> RelPath {
+        if self.random.chance(250) {
+            return RelPath::root();
+        }
+        self.some_of(Shape::Directory)
+            .filter(|path| path.components().count() < DEPTH_MAX)
+            .unwrap_or_else(RelPath::root)
+    }
+
+    fn some_of(&mut self, shape: Shape) -> Option<RelPath> {
+        let mut paths = self.oracle.paths();
+        paths.retain(|(_, other)| *other == shape);
+        (!paths.is_empty()).then(|| self.random.pick(&paths).0.clone())
+    }
+
+    /// A name in a directory that exists; often there is something already.
+    fn free_or_taken_path(&mut self) -> RelPath {
+        let directory = self.some_directory();
+        let name = *self.random.pick(&NAMES);
+        join(&directory, name).expect("short paths")
+    }
+}
+
+fn join(directory: &RelPath, name: &str) -> Option<RelPath> {
+    directory.join(&Name::new(name.as_bytes()).expect("a name")).ok()
+}

@@ -1,0 +1,250 @@
+//! What the sink may look like: judged after every single task.
+//!
+//! * A file at the sink has a content that the source once had at its path, or at a path from which
+//!   that one was renamed.
+//! * A path vanishes at the sink only if the source has been without it since the sink got it.
+//! * Once the sink is told that it is in sync, whatever held still since it asked is the same.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Instant;
+
+use osync_core::model::metadata::{Kind, Metadata};
+use osync_core::model::rel_path::RelPath;
+use osync_core::testing::mem_tree::MemTree;
+
+/// Files of more than this may be read in pieces, depending on the window: `BATCH_BYTES_MIN`.
+const PIECES_BYTES_MIN: usize = 16 * 1024;
+/// A file that changed so often while it was read may arrive as a mixture, and again later.
+const UNSTEADY_VERSIONS_MIN: usize = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    File,
+    Directory,
+    Other,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Present {
+    since: Instant,
+    shape: Shape,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    /// What lies at the source now, the root left out.
+    present: BTreeMap<RelPath, Present>,
+    changed_at: BTreeMap<RelPath, Instant>,
+    /// Fingerprints of all contents a path has had.
+    versions: BTreeMap<RelPath, HashSet<u64>>,
+    /// What lies at the sink now, and since when.
+    at_sink: BTreeMap<RelPath, Instant>,
+}
+
+/// What happens at the source.
+impl Oracle {
+    pub(crate) fn paths(&self) -> Vec<(RelPath, Shape)> {
+        self.present.iter().map(|(path, present)| (path.clone(), present.shape)).collect()
+    }
+
+    pub(crate) fn shape(&self, path: &RelPath) -> Option<Shape> {
+        if path.is_root() {
+            return Some(Shape::Directory);
+        }
+        self.present.get(path).map(|present| present.shape)
+    }
+
+    pub(crate) fn is_empty_directory(&self, path: &RelPath) -> bool {
+        self.shape(path) == Some(Shape::Directory)
+            && !self.present.keys().any(|other| other != path && other.is_within(path))
+    }
+
+    pub(crate) fn appeared(&mut self, path: &RelPath, shape: Shape, now: Instant) {
+        self.present.entry(path.clone()).or_insert(Present { since: now, shape }).shape = shape;
+        self.changed_with_parent(path, now);
+    }
+
+    pub(crate) fn wrote(&mut self, path: &RelPath, content: &[u8], now: Instant) {
+        self.versions.entry(path.clone()).or_default().insert(fingerprint(content));
+        if self.shape(path).is_none() {
+            self.appeared(path, Shape::File, now);
+        }
+        self.changed(path, now);
+    }
+
+    pub(crate) fn changed(&mut self, path: &RelPath, now: Instant) {
+        self.changed_at.insert(path.clone(), now);
+    }
+
+    pub(crate) fn vanished(&mut self, path: &RelPath, now: Instant) {
+        let gone: Vec<RelPath> =
+            self.present.keys().filter(|other| other.is_within(path)).cloned().collect();
+        for path in &gone {
+            self.present.remove(path);
+            self.changed(path, now);
+        }
+        self.changed_with_parent(path, now);
+    }
+
+    pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
+        let rebased = |path: &RelPath| path.rebased(from, to).expect("short paths");
+        let replaced = self.present.get(to).copied();
+        let moved: Vec<(RelPath, Present)> = self
+            .present
+            .iter()
+            .filter_map(|(path, present)| Some((rebased(path)?, *present)))
+            .collect();
+        let inherited: Vec<(RelPath, HashSet<u64>)> = self
+            .versions
+            .iter()
+            .filter_map(|(path, versions)| Some((rebased(path)?, versions.clone())))
+            .collect();
+        self.vanished(from, now);
+        for (path, present) in moved {
+            self.present.insert(path.clone(), Present { since: now, ..present });
+            self.changed(&path, now);
+        }
+        for (path, versions) in inherited {
+            self.versions.entry(path).or_default().extend(versions);
+        }
+        if let (Some(replaced), Some(present)) = (replaced, self.present.get_mut(to)) {
+            present.since = replaced.since;
+        }
+        self.changed_with_parent(to, now);
+    }
+
+    fn changed_with_parent(&mut self, path: &RelPath, now: Instant) {
+        self.changed(path, now);
+        if let Some(parent) = path.parent() {
+            self.changed(&parent, now);
+        }
+    }
+}
+
+/// What happens at the sink.
+impl Oracle {
+    /// Takes what a sink held before the beginning as given.
+    pub(crate) fn begin_with(&mut self, sink: &MemTree, now: Instant) {
+        for (path, (_, content)) in sink.snapshot().into_iter().filter(|(path, _)| !path.is_root())
+        {
+            self.versions.entry(path.clone()).or_default().insert(fingerprint(&content));
+            self.at_sink.insert(path, now);
+        }
+    }
+
+    /// Judges what lies at `path` of the sink by now.
+    pub(crate) fn judge(
+        &mut self,
+        path: &RelPath,
+        sink: &MemTree,
+        now: Instant,
+    ) -> Result<(), String> {
+        if path.is_root() {
+            return Ok(());
+        }
+        if let Some(parent) = path.parent() {
+            self.judge(&parent, sink, now)?;
+        }
+        let found = sink.look(path.as_bytes());
+        let shape = found.as_ref().map(shape_of);
+        let vanished: Vec<RelPath> = match shape {
+            Some(Shape::Directory) => Vec::new(),
+            Some(Shape::File | Shape::Other) => self.sink_paths_below(path),
+            None => {
+                let mut all = self.sink_paths_below(path);
+                all.extend(self.at_sink.contains_key(path).then(|| path.clone()));
+                all
+            }
+        };
+        for path in vanished {
+            self.judge_removal(&path)?;
+        }
+        if found.is_some() {
+            self.at_sink.entry(path.clone()).or_insert(now);
+        }
+        if shape == Some(Shape::File) {
+            self.judge_content(path, &sink.content(path.as_bytes()).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    /// Judges everything that was moved to `to`.
+    pub(crate) fn judge_moved(
+        &mut self,
+        to: &RelPath,
+        sink: &MemTree,
+        now: Instant,
+    ) -> Result<(), String> {
+        for path in sink.snapshot().keys().filter(|path| path.is_within(to)) {
+            self.judge(path, sink, now)?;
+        }
+        Ok(())
+    }
+
+    /// Judges the claim that the sink holds everything that had happened when it asked.
+    pub(crate) fn judge_in_sync(
+        &self,
+        asked_at: Instant,
+        source: &MemTree,
+        sink: &MemTree,
+    ) -> Result<(), String> {
+        let (ours, theirs) = (source.snapshot(), sink.snapshot());
+        for path in ours.keys().chain(theirs.keys()) {
+            let held_still = self.changed_at.get(path).is_none_or(|changed| *changed < asked_at);
+            if held_still && ours.get(path) != theirs.get(path) {
+                let (here, there) = (source.look(path.as_bytes()), sink.look(path.as_bytes()));
+                return Err(format!("in sync, it says, but {path} is {here:?} and {there:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_removal(&mut self, path: &RelPath) -> Result<(), String> {
+        let Some(since) = self.at_sink.remove(path) else {
+            return Ok(());
+        };
+        match self.present.get(path) {
+            Some(present) if present.since < since => {
+                Err(format!("{path} vanished at the sink and never did at the source"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn judge_content(&self, path: &RelPath, content: &[u8]) -> Result<(), String> {
+        let known = self.versions.get(path);
+        if known.is_some_and(|known| known.contains(&fingerprint(content))) {
+            return Ok(());
+        }
+        let versions = known.map_or(0, HashSet::len);
+        if content.len() > PIECES_BYTES_MIN && versions >= UNSTEADY_VERSIONS_MIN {
+            return Ok(());
+        }
+        let bytes = content.len();
+        Err(format!("{path} has {bytes} bytes at the sink that it never had at the source"))
+    }
+
+    fn sink_paths_below(&self, path: &RelPath) -> Vec<RelPath> {
+        let is_below = |other: &&RelPath| *other != path && other.is_within(path);
+        self.at_sink.keys().filter(is_below).cloned().collect()
+    }
+}
+
+fn shape_of(metadata: &Metadata) -> Shape {
+    if metadata.kind.is_directory() {
+        Shape::Directory
+    } else if matches!(metadata.kind, Kind::File { .. }) {
+        Shape::File
+    } else {
+        Shape::Other
+    }
+}
+
+/// FNV-1a over words: tells a few hundred contents apart, quickly.
+fn fingerprint(content: &[u8]) -> u64 {
+    let fold = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
+    let words = content.chunks_exact(8);
+    let rest = words.remainder().iter().map(|&byte| u64::from(byte));
+    let words = words.map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
+    words.chain(rest).fold(content.len() as u64, fold)
+}

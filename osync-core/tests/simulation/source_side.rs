@@ -1,0 +1,268 @@
+//! The source's machine with its readers: jobs are done after a while, and in any order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use osync_core::model::fidelity::Fidelity;
+use osync_core::model::session_id::SessionId;
+use osync_core::model::work_id::WorkId;
+use osync_core::options::SourceOptions;
+use osync_core::ports::monitor::Event as Told;
+use osync_core::protocol::TERMINATION_MAX;
+use osync_core::protocol::source::control_service::SourceControlService;
+use osync_core::protocol::source::job::{Done, Job};
+use osync_core::protocol::source::transfer::Output;
+use osync_core::runtime::read::{self, OpenFile};
+use osync_core::testing::mem_tree::MemTree;
+
+use crate::feed::Feed;
+use crate::random::Random;
+use crate::world::{Event, World};
+
+type Machine = SourceControlService<Box<dyn FnMut() -> SessionId>>;
+
+pub(crate) struct SourceSide {
+    pub(crate) tree: MemTree,
+    pub(crate) feed: Feed,
+    /// Counts restarts: what was meant for an earlier one is dropped.
+    pub(crate) incarnation: u64,
+    /// `None` while it is down.
+    machine: Option<Box<Machine>>,
+    /// As the runtime keeps them.
+    files: HashMap<(u64, WorkId), Box<OpenFile>>,
+    /// Once it was told to stop, when that must be done.
+    ends_by: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
+    out: Vec<Output>,
+}
+
+/// A job on its way through a reader.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) incarnation: u64,
+    session: u64,
+    work: WorkId,
+    job: Job,
+    open: Option<Box<OpenFile>>,
+}
+
+/// Its result on the way back.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) incarnation: u64,
+    session: u64,
+    work: WorkId,
+    done: Done,
+    open: Option<Box<OpenFile>>,
+}
+
+impl SourceSide {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            tree: MemTree::new(),
+            feed: Feed::new(0, now),
+            incarnation: 0,
+            machine: None,
+            files: HashMap::new(),
+            ends_by: None,
+            deadline: None,
+            out: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.machine.is_some()
+    }
+
+    /// Whether nothing is open, marked, queued or in flight.
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        let Some(machine) = &self.machine else { return false };
+        let [(_, queue)] = &machine.reports(now)[..] else { return false };
+        queue.is_idle
+            && (queue.live, queue.backlog, queue.in_flight) == (0, 0, 0)
+            && self.files.is_empty()
+    }
+
+    /// What is open still, for the message of a failure.
+    pub(crate) fn describe(&self, now: Instant) -> String {
+        let reports = self.machine.as_ref().map(|machine| machine.reports(now));
+        format!("{} files open, {reports:?}", self.files.len())
+    }
+
+    /// Checks that what is held does not grow without limit.
+    pub(crate) fn check_bounds(&self, now: Instant) -> Result<(), String> {
+        let Some(machine) = &self.machine else { return Ok(()) };
+        for (_, queue) in machine.reports(now) {
+            // A window of messages, and what may be read ahead of it.
+            if queue.in_flight > 512 + 256 {
+                return Err(format!("{} pieces of work in flight", queue.in_flight));
+            }
+            // A job may bring more than was reserved for it: 24 batches of 256 KiB at the worst.
+            if queue.in_flight_bytes > queue.window_bytes.max(4 << 20) + (7 << 20) {
+                return Err(format!("{} bytes in flight", queue.in_flight_bytes));
+            }
+            if queue.live + queue.backlog > 20_000 {
+                return Err(format!("{} and {} queued", queue.live, queue.backlog));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    pub(crate) fn start_source(&mut self) {
+        let mut random = Random::new(self.random.next());
+        let session = move || {
+            let bytes = [random.next(), random.next()].map(u64::to_le_bytes);
+            SessionId::from_random(bytes.concat().try_into().expect("twice eight"))
+        };
+        let mut options = SourceOptions::default();
+        if self.random.chance(300) {
+            options = options.with_marks_bytes_max(0); // As few as there may be.
+        }
+        let counters = Arc::default();
+        let machine = SourceControlService::new(
+            options,
+            Fidelity::FULL,
+            Box::new(session) as _,
+            counters,
+            self.now,
+        );
+        let side = &mut self.source;
+        side.incarnation += 1;
+        side.machine = Some(Box::new(machine));
+        side.ends_by = None;
+        let lateness = *self.random.pick(&[1_000, 10_000, 300_000]);
+        self.source.feed = Feed::new(lateness, self.now);
+        let ready_at = self.now + self.random.delay(3_000_000);
+        self.schedule(ready_at, Event::FeedReady { incarnation: self.source.incarnation });
+        self.after_source();
+    }
+
+    /// The process is gone, with everything it knew.
+    pub(crate) fn kill_source(&mut self) {
+        let side = &mut self.source;
+        (side.machine, side.deadline) = (None, None);
+        side.files.clear();
+        side.incarnation += 1;
+        self.cut_all();
+        let down = self.random.millis(1, 1_500);
+        self.schedule(self.now + down, Event::StartSource);
+    }
+
+    pub(crate) fn stop_source(&mut self) {
+        let now = self.now;
+        let side = &mut self.source;
+        let Some(machine) = &mut side.machine else { return };
+        machine.stop(now, &mut side.out);
+        side.ends_by.get_or_insert(now + TERMINATION_MAX + Duration::from_millis(1));
+        self.after_source();
+    }
+
+    pub(crate) fn on_reading(&mut self, reading: Reading) {
+        let Reading { incarnation, session, work, job, mut open } = reading;
+        if incarnation != self.source.incarnation {
+            return;
+        }
+        let now = self.now;
+        self.trace(|| format!("read {work:?} {job:?}"));
+        let done = read::perform(&self.source.tree, &job, &mut open, || now);
+        if let Done::Looked(Ok(looked)) = &done {
+            self.trace(|| format!("read {work:?} {:?}", looked.outcomes));
+        }
+        let most_micros = self.read_micros;
+        let at = now + self.random.delay(most_micros);
+        self.schedule(at, Event::Read(Box::new(Read { incarnation, session, work, done, open })));
+    }
+
+    /// Lets the machine take something, if it is still the one it was meant for.
+    pub(crate) fn with_source(
+        &mut self,
+        incarnation: u64,
+        give: impl FnOnce(&mut Machine, Instant, &mut Vec<Output>),
+    ) {
+        let now = self.now;
+        let side = &mut self.source;
+        if let Some(machine) = side.machine.as_mut().filter(|_| side.incarnation == incarnation) {
+            give(machine, now, &mut side.out);
+            self.after_source();
+        }
+    }
+
+    pub(crate) fn on_read(&mut self, read: Read) {
+        let Read { incarnation, session, work, done, open } = read;
+        if incarnation != self.source.incarnation {
+            return;
+        }
+        if let Some(open) = open {
+            self.source.files.insert((session, work), open);
+        }
+        self.with_source(incarnation, |machine, now, out| {
+            machine.on_done(session, work, done, now, out);
+        });
+    }
+
+    /// As the runtime's loop does after each thing it takes.
+    pub(crate) fn after_source(&mut self) {
+        self.carry_out_source();
+        let now = self.now;
+        let Some(machine) = &mut self.source.machine else { return };
+        machine.on_tick(now, &mut self.source.out);
+        self.carry_out_source();
+        let Some(machine) = &mut self.source.machine else { return };
+        self.source.deadline = machine.next_deadline(now);
+        if machine.is_ended() {
+            self.trace(|| "the source has ended".to_owned());
+            // What was said last is still delivered.
+            self.source.machine = None;
+            (self.source.deadline, self.source.ends_by) = (None, None);
+            self.source.files.clear();
+            self.source.incarnation += 1;
+            self.schedule(now + Duration::from_millis(200), Event::SourceGone);
+        } else if self.source.ends_by.is_some_and(|ends_by| ends_by < now) {
+            self.fail("the source did not end in time");
+        }
+    }
+
+    fn carry_out_source(&mut self) {
+        let mut out = std::mem::take(&mut self.source.out);
+        for output in out.drain(..) {
+            match output {
+                Output::Send { channel, peer, frame } => {
+                    self.trace(|| format!("source > {channel:?} {peer:?} {}", describe(&frame)));
+                    self.send_to_sink(channel, &peer, &frame);
+                }
+                Output::Job { session, work, lane: _, job } => {
+                    let open = self.source.files.remove(&(session, work));
+                    let incarnation = self.source.incarnation;
+                    let at = self.now + self.random.delay(self.read_micros);
+                    let reading = Reading { incarnation, session, work, job, open };
+                    self.schedule(at, Event::Reading(Box::new(reading)));
+                }
+                Output::Forget { session, work } => {
+                    self.source.files.remove(&(session, work));
+                }
+                Output::ForgetAll { session } => {
+                    self.source.files.retain(|(holder, _), _| *holder != session);
+                }
+                Output::Fence { cookie } => self.ask_fence(cookie),
+                Output::Event(event) => {
+                    self.trace(|| format!("source: {event:?}"));
+                    if let Told::Disconnected { reason, .. } = event {
+                        self.on_disconnected(&reason);
+                    }
+                }
+            }
+        }
+        self.source.out = out;
+    }
+}
+
+/// A frame in a line.
+pub(crate) fn describe(frame: &osync_core::model::frame::Frame) -> String {
+    match osync_core::wire::decode::envelope(frame) {
+        Ok(envelope) => format!("{} {:?}", envelope.sequence, envelope.message),
+        Err(error) => error.to_string(),
+    }
+}
