@@ -2,3 +2,4 @@
 
 pub mod conformance;
 pub mod mem_tree;
+pub mod strategies;

@@ -1,0 +1,193 @@
+//! proptest strategies for the vocabulary and the messages.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::model::digest::Digest;
+use crate::model::fidelity::Fidelity;
+use crate::model::metadata::{Entry, Kind, Metadata};
+use crate::model::name::Name;
+use crate::model::need::Need;
+use crate::model::rel_path::RelPath;
+use crate::model::session_id::SessionId;
+use crate::model::sink_id::SinkId;
+use crate::model::timestamp::Timestamp;
+use crate::model::work_id::WorkId;
+use crate::wire::message::{Answer, Failure, Item, Message, Range, Refusal, State};
+
+/// Names out of few letters, so that they meet, and now and then any bytes that are legal.
+pub fn name() -> impl Strategy<Value = Name> {
+    let few = "[ab]{1,2}".prop_map(String::into_bytes);
+    let any = vec(any::<u8>(), 1..=Name::BYTES_MAX);
+    prop_oneof![4 => few, 1 => any].prop_filter_map("not a name", |bytes| Name::new(bytes).ok())
+}
+
+/// Paths of up to five components, the root among them.
+pub fn rel_path() -> impl Strategy<Value = RelPath> {
+    vec(name(), 0..=5).prop_filter_map("too long", |names| {
+        names.iter().try_fold(RelPath::root(), |path, name| path.join(name)).ok()
+    })
+}
+
+/// Times before 1970 and after 2262 among them.
+pub fn timestamp() -> impl Strategy<Value = Timestamp> {
+    (any::<i64>(), 0..1_000_000_000_u32)
+        .prop_map(|(seconds, nanoseconds)| Timestamp { seconds, nanoseconds })
+}
+
+/// Any kind of entry.
+pub fn kind() -> impl Strategy<Value = Kind> {
+    let target = vec(1..=u8::MAX, 1..64).prop_map(Vec::into_boxed_slice);
+    prop_oneof![
+        any::<u64>().prop_map(|size_bytes| Kind::File { size_bytes }),
+        Just(Kind::Directory),
+        target.prop_map(|target| Kind::Symlink { target }),
+        Just(Kind::Fifo),
+    ]
+}
+
+/// Metadata of an entry of `kind`.
+pub fn metadata(kind: impl Strategy<Value = Kind>) -> impl Strategy<Value = Metadata> {
+    (kind, timestamp(), 0..=0o7777_u32, any::<u32>(), any::<u32>())
+        .prop_map(|(kind, modified, mode, uid, gid)| Metadata { kind, modified, mode, uid, gid })
+}
+
+/// The listing of a directory: sorted, each name once.
+pub fn listing() -> impl Strategy<Value = Vec<Entry>> {
+    proptest::collection::btree_map(name(), metadata(kind()), 0..12).prop_map(|entries| {
+        entries.into_iter().map(|(name, metadata)| Entry { name, metadata }).collect()
+    })
+}
+
+/// Items of a `Put` without content.
+pub fn item() -> impl Strategy<Value = Item> {
+    let special = prop_oneof![Just(Kind::Fifo), Just(Kind::Symlink { target: Box::from(*b"to") })];
+    let state = prop_oneof![
+        Just(State::Absent),
+        Just(State::Directory),
+        metadata(special).prop_map(State::Special),
+        metadata(Just(Kind::File { size_bytes: 0 })).prop_map(State::File),
+        metadata(kind()).prop_map(State::Kept),
+    ];
+    (name(), state).prop_map(|(name, state)| Item { name, state })
+}
+
+/// Any need.
+pub fn need() -> impl Strategy<Value = Need> {
+    prop_oneof![Just(Need::Directory), Just(Need::Metadata), Just(Need::Content)]
+}
+
+/// Any message.
+pub fn message() -> impl Strategy<Value = Message> {
+    prop_oneof![handshake(), data(), control()]
+}
+
+fn own() -> impl Strategy<Value = Option<Metadata>> {
+    option::of(metadata(Just(Kind::Directory)))
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 8]>().prop_map(|bytes| Digest::of(&bytes))
+}
+
+fn work() -> impl Strategy<Value = WorkId> {
+    any::<u64>().prop_map(WorkId)
+}
+
+fn range() -> impl Strategy<Value = Range> {
+    (rel_path(), option::of(name()), option::of(name()))
+        .prop_map(|(directory, after, until)| Range { directory, after, until })
+}
+
+fn fidelity() -> impl Strategy<Value = Fidelity> {
+    any::<(bool, bool)>().prop_map(|(owner, set_id)| Fidelity { owner, set_id })
+}
+
+fn handshake() -> impl Strategy<Value = Message> {
+    let sink = "[a-z:/]{1,40}".prop_map(|text| SinkId::new(text).expect("printable"));
+    let session = any::<[u8; 16]>().prop_map(SessionId::from_random);
+    let refusal = prop_oneof![
+        Just(Refusal::NameInUse),
+        Just(Refusal::TooManySinks),
+        Just(Refusal::NoSuchSession),
+        Just(Refusal::Ending),
+    ];
+    prop_oneof![
+        (sink, fidelity()).prop_map(|(sink, fidelity)| Message::Hello { sink, fidelity }),
+        session.prop_map(|session| Message::HelloAcknowledgement { session }),
+        (refusal, ".{0,20}").prop_map(|(refusal, text)| Message::Refused { refusal, text }),
+        Just(Message::RegistrationRequest),
+        Just(Message::SynchronisationMessage),
+        Just(Message::RegistrationRequestAcknowledgement),
+        Just(Message::RegistrationSuccess),
+        fidelity().prop_map(|fidelity| Message::RegistrationSuccessAcknowledgement { fidelity }),
+    ]
+}
+
+fn data() -> impl Strategy<Value = Message> {
+    let file = any::<u64>().prop_map(|size_bytes| Kind::File { size_bytes });
+    prop_oneof![
+        (work(), rel_path(), own(), any::<u32>()).prop_map(
+            |(work, directory, own, items_bytes)| {
+                Message::Put { work, directory, own, items_bytes }
+            }
+        ),
+        (work(), rel_path(), any::<u64>()).prop_map(|(work, path, size_bytes)| Message::Open {
+            work,
+            path,
+            size_bytes
+        }),
+        (work(), any::<u64>())
+            .prop_map(|(work, offset_bytes)| Message::Chunk { work, offset_bytes }),
+        (work(), metadata(file), own(), digest()).prop_map(|(work, metadata, own, digest)| {
+            Message::Close { work, metadata, own, digest }
+        }),
+        work().prop_map(|work| Message::Abort { work }),
+        (work(), range(), digest()).prop_map(|(work, range, digest)| Message::Compare {
+            work,
+            range,
+            digest
+        }),
+        (work(), range(), own()).prop_map(|(work, range, own)| Message::Listing {
+            work,
+            range,
+            own
+        }),
+        (work(), rel_path(), rel_path(), metadata(kind()))
+            .prop_map(|(work, from, to, metadata)| Message::Rename { work, from, to, metadata }),
+        any::<(u64, u64)>()
+            .prop_map(|(consumed_bytes, newest)| Message::Credit { consumed_bytes, newest }),
+    ]
+}
+
+fn control() -> impl Strategy<Value = Message> {
+    let entries =
+        (any::<bool>(), vec((any::<u32>(), need()), 0..9), vec(name(), 0..9), any::<bool>())
+            .prop_map(|(own, wanted, extra, is_last)| Answer::Entries {
+                own,
+                wanted,
+                extra,
+                is_last,
+            });
+    let answer = prop_oneof![
+        Just(Answer::Equal),
+        Just(Answer::Differs),
+        Just(Answer::Missing),
+        entries,
+        ".{0,20}".prop_map(|text| Answer::Failed { text }),
+    ];
+    let failure = (option::of(any::<u32>()), any::<bool>(), ".{0,20}")
+        .prop_map(|(item, is_stale, text)| Failure { item, is_stale, text });
+    prop_oneof![
+        (work(), answer).prop_map(|(work, answer)| Message::Answer { work, answer }),
+        (work(), vec(failure, 0..4))
+            .prop_map(|(work, failures)| Message::Applied { work, failures }),
+        any::<u64>().prop_map(|cookie| Message::SyncRequest { cookie }),
+        (any::<(u64, u64)>(), vec((rel_path(), ".{0,20}"), 0..3))
+            .prop_map(|((cookie, problems), named)| Message::InSync { cookie, problems, named }),
+        Just(Message::Heartbeat),
+        Just(Message::TerminationRequest),
+        Just(Message::TerminationAcknowledgement),
+    ]
+}

@@ -1,0 +1,179 @@
+//! What holds for every value: coarsening, comparing, encoding.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use osync_core::compare::{diff::diff, listing};
+use osync_core::model::fidelity::Fidelity;
+use osync_core::model::metadata::Entry;
+use osync_core::model::need::Need;
+use osync_core::model::rel_path::RelPath;
+use osync_core::queue::mark::{Extent, Urgency};
+use osync_core::queue::mark_set::MarkSet;
+use osync_core::testing::strategies;
+use osync_core::wire::message::Envelope;
+use osync_core::wire::{decode, encode};
+use proptest::prelude::*;
+
+/// Small enough that a few dozen marks coarsen.
+const BUDGET_BYTES: usize = 8 * 1024;
+
+fn extent() -> impl Strategy<Value = Extent> {
+    prop_oneof![
+        6 => strategies::need().prop_map(Extent::Entry),
+        1 => Just(Extent::Directory),
+        1 => Just(Extent::Subtree),
+    ]
+}
+
+/// Whether a taken mark says that what `extent` of `path` covers may differ.
+fn covers(taken: &(RelPath, Extent), path: &RelPath, extent: Extent) -> bool {
+    let (at, held) = taken;
+    match held {
+        Extent::Subtree => path.is_within(at),
+        Extent::Directory => {
+            at == path && extent != Extent::Subtree
+                || path.parent().as_ref() == Some(at) && matches!(extent, Extent::Entry(_))
+        }
+        Extent::Entry(need) => {
+            at == path && matches!(extent, Extent::Entry(asked) if asked <= *need)
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn coarsening_never_uncovers_and_stays_within_the_budget(
+        marks in prop::collection::vec((strategies::rel_path(), extent()), 1..200),
+    ) {
+        let now = Instant::now();
+        let mut set = MarkSet::new(BUDGET_BYTES);
+        for (path, extent) in &marks {
+            set.insert(path, *extent, Urgency::Now, now, now);
+            prop_assert!(set.covers(path));
+            prop_assert!(set.used_bytes() <= BUDGET_BYTES || set.len() == 1);
+        }
+
+        let later = now + Duration::from_secs(1);
+        let mut taken = Vec::new();
+        while let Some(mark) = set.pop_due(later) {
+            taken.push((mark.path, mark.extent));
+        }
+
+        prop_assert!(set.is_empty() && set.used_bytes() == 0);
+        for (path, extent) in &marks {
+            prop_assert!(
+                taken.iter().any(|mark| covers(mark, path, *extent)),
+                "{path:?} {extent:?} is uncovered by {taken:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_parked_mark_is_neither_taken_nor_lost(
+        marks in prop::collection::vec((strategies::rel_path(), extent()), 1..20),
+    ) {
+        let now = Instant::now();
+        let mut set = MarkSet::new(1 << 20);
+        for (path, extent) in &marks {
+            set.insert(path, *extent, Urgency::Now, now, now);
+        }
+        let mut parked = Vec::new();
+        while let Some(mark) = set.pop_due(now) {
+            set.park(&mark, now);
+            parked.push(mark);
+        }
+        prop_assert_eq!(set.next_due(), None);
+
+        for mark in &parked {
+            set.unpark(&mark.path, now);
+        }
+        let mut again = Vec::new();
+        while let Some(mark) = set.pop_due(now) {
+            again.push(mark);
+        }
+        again.sort_by(|one, other| one.path.cmp(&other.path));
+        parked.sort_by(|one, other| one.path.cmp(&other.path));
+        prop_assert_eq!(again, parked);
+    }
+
+    #[test]
+    fn a_difference_applied_gives_the_source(
+        source in strategies::listing(),
+        sink in strategies::listing(),
+    ) {
+        let difference = diff(&source, &sink, Fidelity::FULL);
+
+        let mut names: std::collections::BTreeMap<_, _> =
+            sink.into_iter().map(|entry| (entry.name, entry.metadata)).collect();
+        for name in &difference.extra {
+            prop_assert!(names.remove(name).is_some());
+        }
+        for (index, need) in &difference.wanted {
+            let Entry { name, metadata } = source[*index as usize].clone();
+            // What is told to keep its content has it.
+            if *need == Need::Metadata {
+                prop_assert_eq!(&names[&name].kind, &metadata.kind);
+            }
+            names.insert(name, metadata);
+        }
+        let result: Vec<Entry> =
+            names.into_iter().map(|(name, metadata)| Entry { name, metadata }).collect();
+        let digest = |entries: &[Entry]| listing::digest(None, entries, Fidelity::FULL);
+        prop_assert_eq!(digest(&result), digest(&source));
+        prop_assert_eq!(diff(&source, &result, Fidelity::FULL), Default::default());
+    }
+
+    #[test]
+    fn what_is_decoded_is_what_was_encoded(
+        session in any::<u64>(),
+        sequence in any::<u64>(),
+        message in strategies::message(),
+    ) {
+        let envelope = Envelope { session, sequence, message };
+        let frame = encode::frame(&envelope, Bytes::new());
+        prop_assert_eq!(decode::envelope(&frame), Ok(envelope));
+    }
+
+    #[test]
+    fn items_and_entries_come_back_and_nothing_else_does(
+        items in prop::collection::vec(strategies::item(), 0..9),
+        entries in strategies::listing(),
+    ) {
+        let mut payload = Vec::new();
+        let items_bytes = encode::append_items(&items, &mut payload);
+        let decoded = decode::items(&payload, items_bytes).unwrap();
+        prop_assert_eq!(decoded.into_iter().map(|(item, _)| item).collect::<Vec<_>>(), items);
+
+        let payload = encode::entries(&entries);
+        prop_assert_eq!(decode::entries(&payload), Ok(entries));
+        let longer = [&payload[..], &[0]].concat();
+        prop_assert!(decode::entries(&longer).is_err());
+    }
+
+    #[test]
+    fn mutated_messages_are_refused_or_valid_and_never_a_panic(
+        message in strategies::message(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        payload in prop::collection::vec(any::<u8>(), 0..64),
+        items_bytes in any::<u32>(),
+    ) {
+        let mut frame =
+            encode::frame(&Envelope { session: 1, sequence: 1, message }, Bytes::new());
+        let mut header = frame.header.to_vec();
+        let at = at.index(header.len());
+        header[at] = byte;
+        frame.header = Bytes::from(header);
+        if let Ok(envelope) = decode::envelope(&frame) {
+            let again = encode::frame(&envelope, Bytes::new());
+            prop_assert_eq!(decode::envelope(&again), Ok(envelope));
+        }
+        if let Ok(entries) = decode::entries(&payload) {
+            prop_assert!(entries.len() <= payload.len());
+        }
+        if let Ok(items) = decode::items(&payload, items_bytes) {
+            prop_assert!(items.len() <= payload.len());
+        }
+    }
+}
