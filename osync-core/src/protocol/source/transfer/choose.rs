@@ -264,7 +264,12 @@ impl Transfer {
         now: Instant,
         out: &mut Vec<Output>,
     ) {
-        let mark = Mark { path: path.clone(), extent: Extent::Entry(need), born };
+        let extent = Extent::Entry(need);
+        if !self.flight.works.contains_key(&blocker) {
+            // A large file that another name of the same batch has just put an end to.
+            return self.mark(lane, path, extent, Urgency::Now, born, now);
+        }
+        let mark = Mark { path: path.clone(), extent, born };
         self.agenda(lane).marks.park(&mark, now);
         self.flight.park(blocker, path.clone());
         let is_other_path = !matches!(
