@@ -108,6 +108,16 @@ impl Agenda {
         visits.chain(parcels).chain(larges).chain(self.marks.oldest_born()).min()
     }
 
+    /// Since when the oldest piece of work has been there that a rename of `path` would move away from.
+    #[must_use]
+    pub fn born_at(&self, path: &RelPath) -> Option<Instant> {
+        let touches = |directory: &RelPath| path.is_within(directory) || directory.is_within(path);
+        let visits = self.visits.iter().filter(|visit| touches(&visit.directory));
+        let parcels = self.parcels.iter().filter(|parcel| touches(&parcel.directory));
+        let visits = visits.map(|visit| visit.born);
+        visits.chain(parcels.map(|parcel| parcel.born)).chain(self.marks.born_at(path)).min()
+    }
+
     /// Turns everything at or below `path` that is not a mark back into marks.
     pub fn withdraw(&mut self, path: &RelPath, now: Instant) {
         for visit in self.visits.extract_if(.., |visit| visit.directory.is_within(path)) {

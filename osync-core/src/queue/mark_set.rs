@@ -177,6 +177,14 @@ impl MarkSet {
         self.marks.contains_key(path) || self.covering_above(path, Extent::LEAST).is_some()
     }
 
+    /// Since when the oldest mark has been there that is at `path` or covers it from above.
+    #[must_use]
+    pub fn born_at(&self, path: &RelPath) -> Option<Instant> {
+        let above = self.covering_above(path, Extent::LEAST);
+        let at = [Some(path), above.as_ref()];
+        at.into_iter().flatten().filter_map(|path| self.marks.get(path)).map(|held| held.born).min()
+    }
+
     /// Since when the oldest mark has been there.
     #[must_use]
     pub fn oldest_born(&self) -> Option<Instant> {

@@ -136,6 +136,7 @@ fn look(
             outcomes.push(Outcome::Left);
             continue;
         }
+        let filled_bytes = payload.len();
         let looked = directory
             .join(name)
             .map_err(|source| SourceError::Path { directory: directory.clone(), source })
@@ -149,6 +150,10 @@ fn look(
             Err(error @ SourceError::RootLost { .. }) => return Err(error),
             Err(error) => Outcome::Failed(chain(&error)),
         });
+        // What was read of a file that is no item must not shift the contents behind it.
+        if !matches!(outcomes.last(), Some(Outcome::Placed(_))) {
+            payload.truncate(filled_bytes);
+        }
     }
     let items_bytes = encode::append_items(&items, &mut payload);
     Ok(Looked { own, own_read_at, payload: Bytes::from(payload), items_bytes, outcomes })

@@ -2,7 +2,7 @@
 //!
 //! * A file at the sink has a content that the source once had at its path, or at a path from which
 //!   that one was renamed.
-//! * A path vanishes at the sink only if the source has been without it since the sink got it.
+//! * A path vanishes at the sink only if the source has been without it since it was read for the sink.
 //! * Once the sink is told that it is in sync, whatever held still since it asked is the same.
 
 use std::collections::{BTreeMap, HashSet};
@@ -37,7 +37,7 @@ pub(crate) struct Oracle {
     changed_at: BTreeMap<RelPath, Instant>,
     /// Fingerprints of all contents a path has had.
     versions: BTreeMap<RelPath, HashSet<u64>>,
-    /// What lies at the sink now, and since when.
+    /// What lies at the sink now, and when it was read at the source.
     at_sink: BTreeMap<RelPath, Instant>,
 }
 
@@ -132,18 +132,18 @@ impl Oracle {
         }
     }
 
-    /// Judges what lies at `path` of the sink by now.
+    /// Judges what lies at `path` of the sink by now; what is new there was read at `read_at`.
     pub(crate) fn judge(
         &mut self,
         path: &RelPath,
         sink: &MemTree,
-        now: Instant,
+        read_at: Option<Instant>,
     ) -> Result<(), String> {
         if path.is_root() {
             return Ok(());
         }
         if let Some(parent) = path.parent() {
-            self.judge(&parent, sink, now)?;
+            self.judge(&parent, sink, read_at)?;
         }
         let found = sink.look(path.as_bytes());
         let shape = found.as_ref().map(shape_of);
@@ -159,8 +159,8 @@ impl Oracle {
         for path in vanished {
             self.judge_removal(&path)?;
         }
-        if found.is_some() {
-            self.at_sink.entry(path.clone()).or_insert(now);
+        if let Some(read_at) = read_at.filter(|_| found.is_some()) {
+            self.at_sink.entry(path.clone()).or_insert(read_at);
         }
         if shape == Some(Shape::File) {
             self.judge_content(path, &sink.content(path.as_bytes()).unwrap_or_default())?;
@@ -168,15 +168,20 @@ impl Oracle {
         Ok(())
     }
 
-    /// Judges everything that was moved to `to`.
-    pub(crate) fn judge_moved(
+    /// Judges a rename that the sink has done: what was moved is as old as it was.
+    pub(crate) fn judge_rename(
         &mut self,
+        from: &RelPath,
         to: &RelPath,
         sink: &MemTree,
-        now: Instant,
     ) -> Result<(), String> {
-        for path in sink.snapshot().keys().filter(|path| path.is_within(to)) {
-            self.judge(path, sink, now)?;
+        let rebased = |path: &RelPath| path.rebased(from, to).expect("short paths");
+        let moved = self.at_sink.iter().filter_map(|(path, since)| Some((rebased(path)?, *since)));
+        let moved: Vec<(RelPath, Instant)> = moved.collect();
+        self.judge(from, sink, None)?;
+        for (path, since) in moved {
+            self.at_sink.entry(path.clone()).or_insert(since);
+            self.judge(&path, sink, None)?;
         }
         Ok(())
     }

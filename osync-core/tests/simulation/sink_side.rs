@@ -18,6 +18,7 @@ use osync_core::protocol::sink::task::{Action, Finished, Task, Ticket};
 use osync_core::runtime::write::{self, Staging};
 use osync_core::testing::mem_tree::MemTree;
 use osync_core::wire::decode;
+use osync_core::wire::message::Message;
 
 use crate::source_side::describe;
 use crate::world::{Event, World};
@@ -169,9 +170,15 @@ impl World {
         };
         let Task { directory, ticket, action } = task;
         let affected = self.affected(&directory, &action);
+        let read_at = match &action {
+            Action::Put { work, .. } | Action::Close { work, .. } => {
+                self.source.read_at.get(work).copied()
+            }
+            _ => None,
+        };
         self.trace(|| format!("writer {index} in {directory}: {}", line(&action)));
-        let renamed_to = match &action {
-            Action::Rename { to, .. } => Some(to.clone()),
+        let renamed = match &action {
+            Action::Rename { from, to, .. } => Some((from.clone(), to.clone())),
             _ => None,
         };
         let side = &mut self.sink;
@@ -179,7 +186,16 @@ impl World {
         let finished =
             write::perform(&side.tree, &directory, action, &mut writer.staging, &side.counters);
         writer.is_busy = true;
-        self.judge(&affected, renamed_to.as_ref());
+        let is_done = matches!(&finished.replies[..],
+            [Message::Applied { failures, .. }] if failures.is_empty());
+        if let Some((from, to)) = renamed.filter(|_| is_done) {
+            let judged = self.oracle.judge_rename(&from, &to, &self.sink.tree);
+            self.expect(judged);
+        }
+        for path in affected {
+            let judged = self.oracle.judge(&path, &self.sink.tree, read_at);
+            self.expect(judged);
+        }
         let at = self.now + self.random.delay(self.write_micros);
         self.schedule(
             at,
@@ -294,24 +310,13 @@ impl World {
                 paths.chain([directory.clone()]).collect()
             }
             Action::Close { work, .. } => self.sink.larges.get(work).cloned().into_iter().collect(),
-            Action::Rename { from, to, .. } => vec![from.clone(), to.clone()],
             Action::Open { .. }
             | Action::Chunk { .. }
             | Action::Abort { .. }
+            | Action::Rename { .. }
             | Action::Compare { .. }
             | Action::Listing { .. }
             | Action::Nothing => Vec::new(),
-        }
-    }
-
-    fn judge(&mut self, affected: &[RelPath], renamed_to: Option<&RelPath>) {
-        for path in affected {
-            let judged = self.oracle.judge(path, &self.sink.tree, self.now);
-            self.expect(judged);
-        }
-        if let Some(to) = renamed_to {
-            let judged = self.oracle.judge_moved(to, &self.sink.tree, self.now);
-            self.expect(judged);
         }
     }
 }

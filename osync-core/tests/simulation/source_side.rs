@@ -1,5 +1,6 @@
 //! The source's machine with its readers: jobs are done after a while, and in any order.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +21,18 @@ use crate::feed::Feed;
 use crate::random::Random;
 use crate::world::{Event, World};
 
-type Machine = SourceControlService<Box<dyn FnMut() -> SessionId>>;
+type Machine = SourceControlService<fn() -> SessionId>;
+
+thread_local! {
+    /// Where session ids come from; a plain function leaves the machine printable.
+    static SESSIONS: RefCell<Random> = RefCell::new(Random::new(0));
+}
+
+fn next_session() -> SessionId {
+    let bytes = SESSIONS.with_borrow_mut(|random| [random.next(), random.next()]);
+    let bytes = bytes.map(u64::to_le_bytes).concat();
+    SessionId::from_random(bytes.try_into().expect("twice eight"))
+}
 
 pub(crate) struct SourceSide {
     pub(crate) tree: MemTree,
@@ -31,6 +43,8 @@ pub(crate) struct SourceSide {
     machine: Option<Box<Machine>>,
     /// As the runtime keeps them.
     files: HashMap<(u64, WorkId), Box<OpenFile>>,
+    /// When work was last begun to be read: what the sink then holds is as old as that.
+    pub(crate) read_at: HashMap<WorkId, Instant>,
     /// Once it was told to stop, when that must be done.
     ends_by: Option<Instant>,
     pub(crate) deadline: Option<Instant>,
@@ -65,6 +79,7 @@ impl SourceSide {
             incarnation: 0,
             machine: None,
             files: HashMap::new(),
+            read_at: HashMap::new(),
             ends_by: None,
             deadline: None,
             out: Vec::new(),
@@ -87,7 +102,7 @@ impl SourceSide {
     /// What is open still, for the message of a failure.
     pub(crate) fn describe(&self, now: Instant) -> String {
         let reports = self.machine.as_ref().map(|machine| machine.reports(now));
-        format!("{} files open, {reports:?}", self.files.len())
+        format!("{} files open, {reports:?}\n{:#?}", self.files.len(), self.machine)
     }
 
     /// Checks that what is held does not grow without limit.
@@ -112,11 +127,7 @@ impl SourceSide {
 
 impl World {
     pub(crate) fn start_source(&mut self) {
-        let mut random = Random::new(self.random.next());
-        let session = move || {
-            let bytes = [random.next(), random.next()].map(u64::to_le_bytes);
-            SessionId::from_random(bytes.concat().try_into().expect("twice eight"))
-        };
+        SESSIONS.set(Random::new(self.random.next()));
         let mut options = SourceOptions::default();
         if self.random.chance(300) {
             options = options.with_marks_bytes_max(0); // As few as there may be.
@@ -125,7 +136,7 @@ impl World {
         let machine = SourceControlService::new(
             options,
             Fidelity::FULL,
-            Box::new(session) as _,
+            next_session as fn() -> SessionId,
             counters,
             self.now,
         );
@@ -167,6 +178,9 @@ impl World {
         }
         let now = self.now;
         self.trace(|| format!("read {work:?} {job:?}"));
+        if open.is_none() {
+            self.source.read_at.insert(work, now);
+        }
         let done = read::perform(&self.source.tree, &job, &mut open, || now);
         if let Done::Looked(Ok(looked)) = &done {
             self.trace(|| format!("read {work:?} {:?}", looked.outcomes));

@@ -59,6 +59,7 @@ impl Transfer {
             self.mark(Lane::Live, &RelPath::root(), Extent::Subtree, Urgency::Now, now, now);
             return;
         }
+        let moved_born = self.born_at(from).map_or(now, |born| born.min(now));
         let is_pending = self.live.marks.covers(from) || !self.flight.within(from).is_empty();
         if is_directory {
             // What is under way below the old place is compared again below the new one, and is as old there.
@@ -69,7 +70,7 @@ impl Transfer {
             self.backlog.withdraw(from, now);
             self.live.marks.rebase(from, to, now);
             self.backlog.marks.rebase(from, to, now);
-            self.mark(Lane::Live, to, Extent::Subtree, Urgency::Now, now, now);
+            self.mark(Lane::Live, to, Extent::Subtree, Urgency::Now, moved_born, now);
         } else {
             // A name whose content the sink may not have yet must not carry it to the new name.
             let need = if is_pending { Need::Content } else { Need::Metadata };
@@ -79,6 +80,20 @@ impl Transfer {
         if (is_directory || !is_pending) && self.renames.len() < RENAMES_MAX {
             self.renames.push_back(RenameHint { from: from.clone(), to: to.clone(), born: now });
         }
+    }
+
+    /// Since when the oldest thing is open that concerns `path`: what it was about may move with a rename.
+    fn born_at(&self, path: &RelPath) -> Option<Instant> {
+        let in_flight = self.flight.works.values().filter(|work| match &work.what {
+            What::Names { directory, .. } | What::Large { directory, .. } => {
+                overlap(directory, path)
+            }
+            What::Page { visit, .. } => overlap(&visit.directory, path),
+            What::Rename { from, to } => overlap(from, path) || overlap(to, path),
+        });
+        let agendas =
+            [&self.live, &self.backlog].into_iter().filter_map(|agenda| agenda.born_at(path));
+        in_flight.map(|work| work.born).chain(agendas).min()
     }
 
     /// Begins the rename that has waited longest, if nothing in flight touches its paths.
