@@ -35,8 +35,12 @@ pub(crate) struct Oracle {
     /// What lies at the source now, the root left out.
     present: BTreeMap<RelPath, Present>,
     changed_at: BTreeMap<RelPath, Instant>,
-    /// Fingerprints of all contents a path has had.
+    /// When something was moved there, with whatever lay below.
+    moved_at: BTreeMap<RelPath, Instant>,
+    /// Fingerprints of all contents that were written at a path.
     versions: BTreeMap<RelPath, HashSet<u64>>,
+    /// All renames, from and to.
+    renames: Vec<(RelPath, RelPath)>,
     /// What lies at the sink now, and when it was read at the source.
     at_sink: BTreeMap<RelPath, Instant>,
 }
@@ -89,23 +93,17 @@ impl Oracle {
     pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         let rebased = |path: &RelPath| path.rebased(from, to).expect("short paths");
         let replaced = self.present.get(to).copied();
+        self.moved_at.insert(to.clone(), now);
         let moved: Vec<(RelPath, Present)> = self
             .present
             .iter()
             .filter_map(|(path, present)| Some((rebased(path)?, *present)))
             .collect();
-        let inherited: Vec<(RelPath, HashSet<u64>)> = self
-            .versions
-            .iter()
-            .filter_map(|(path, versions)| Some((rebased(path)?, versions.clone())))
-            .collect();
+        self.renames.push((from.clone(), to.clone()));
         self.vanished(from, now);
         for (path, present) in moved {
             self.present.insert(path.clone(), Present { since: now, ..present });
             self.changed(&path, now);
-        }
-        for (path, versions) in inherited {
-            self.versions.entry(path).or_default().extend(versions);
         }
         if let (Some(replaced), Some(present)) = (replaced, self.present.get_mut(to)) {
             present.since = replaced.since;
@@ -195,13 +193,19 @@ impl Oracle {
     ) -> Result<(), String> {
         let (ours, theirs) = (source.snapshot(), sink.snapshot());
         for path in ours.keys().chain(theirs.keys()) {
-            let held_still = self.changed_at.get(path).is_none_or(|changed| *changed < asked_at);
-            if held_still && ours.get(path) != theirs.get(path) {
+            if self.held_still_since(path, asked_at) && ours.get(path) != theirs.get(path) {
                 let (here, there) = (source.look(path.as_bytes()), sink.look(path.as_bytes()));
                 return Err(format!("in sync, it says, but {path} is {here:?} and {there:?}"));
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing changed at `path`, and nothing was moved there with a directory above.
+    fn held_still_since(&self, path: &RelPath, since: Instant) -> bool {
+        let mut moved = self.moved_at.iter().filter(|(to, _)| path.is_within(to));
+        self.changed_at.get(path).is_none_or(|changed| *changed < since)
+            && moved.all(|(_, moved)| *moved < since)
     }
 
     fn judge_removal(&mut self, path: &RelPath) -> Result<(), String> {
@@ -217,11 +221,29 @@ impl Oracle {
     }
 
     fn judge_content(&self, path: &RelPath, content: &[u8]) -> Result<(), String> {
-        let known = self.versions.get(path);
-        if known.is_some_and(|known| known.contains(&fingerprint(content))) {
+        let fingerprint = fingerprint(content);
+        let mut versions = 0;
+        let mut is_known = |path: &RelPath| {
+            let known = self.versions.get(path);
+            versions += known.map_or(0, HashSet::len);
+            known.is_some_and(|known| known.contains(&fingerprint))
+        };
+        if is_known(path) {
             return Ok(());
         }
-        let versions = known.map_or(0, HashSet::len);
+        // Where it may have come from, the last rename first.
+        let mut places = vec![path.clone()];
+        for (from, to) in self.renames.iter().rev() {
+            for index in 0..places.len() {
+                let place = places[index].rebased(to, from).expect("short paths");
+                if let Some(place) = place.filter(|place| !places.contains(place)) {
+                    if is_known(&place) {
+                        return Ok(());
+                    }
+                    places.push(place);
+                }
+            }
+        }
         if content.len() > PIECES_BYTES_MIN && versions >= UNSTEADY_VERSIONS_MIN {
             return Ok(());
         }
