@@ -120,6 +120,8 @@ impl MemTree {
         let now = state.tick();
         // What lies at `from` may be below what is in the way at `to`; it is taken out first.
         let object = state.detach(&from, now);
+        // The two directories get two times: they would look alike otherwise.
+        let now = state.tick();
         state.remove(&to, now);
         state.make_parents(&to, now);
         state.attach(&to, object, now);
