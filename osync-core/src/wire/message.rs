@@ -125,7 +125,7 @@ pub enum Message {
         /// The directory's own metadata, where the part is the first.
         own: Option<Metadata>,
     },
-    /// `vd` What lies at `from` shall lie at `to`, if it is a directory, or a file like `metadata`.
+    /// `vd` What lies at `from` shall lie at `to`, if it is of the kind, size and time in `metadata`.
     Rename {
         /// The piece of work.
         work: WorkId,
