@@ -2,4 +2,5 @@
 
 pub mod conformance;
 pub mod mem_tree;
+pub mod recorder;
 pub mod strategies;
