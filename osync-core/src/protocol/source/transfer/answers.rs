@@ -202,11 +202,12 @@ impl Transfer {
         if directory.is_root() && failures.iter().all(|failure| failure.item.is_some()) {
             self.problems.solved(directory);
         }
-        if failures.is_empty() {
-            for (name, _) in names {
+        for (index, (name, _)) in (0_u32..).zip(names) {
+            let is_it =
+                |failure: &Failure| failure.item.map_or(whole != directory, |item| item == index);
+            if !failures.iter().any(is_it) {
                 self.solved(directory, name);
             }
-            return;
         }
         for failure in failures {
             let item = failure.item.and_then(|item| names.get(item as usize));
