@@ -69,10 +69,11 @@ impl Transfer {
             }
             Answer::Failed { text } => {
                 let (visit, _) = self.end_page(id, now, out)?;
+                let born = visit.born;
                 let extent = if visit.is_deep { Extent::Subtree } else { Extent::Directory };
                 let urgency = Urgency::At(now + PROBLEM_WAIT);
                 self.mark(lane, &visit.directory, extent, urgency, visit.born, now);
-                self.problem(&visit.directory, Need::Metadata, &text, now, out);
+                self.problem(&visit.directory, Need::Metadata, born, &text, now, out);
             }
         }
         Ok(())
@@ -224,7 +225,7 @@ impl Transfer {
                 // What is above it may not be what it was thought to be either.
                 self.mark(lane, directory, Extent::Entry(Need::Metadata), urgency, born, now);
             } else {
-                self.problem(&path, need, &failure.text, now, out);
+                self.problem(&path, need, born, &failure.text, now, out);
             }
         }
     }

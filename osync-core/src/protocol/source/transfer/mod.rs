@@ -311,11 +311,12 @@ impl Transfer {
         }
     }
 
-    /// Records that `need` of `path` could not be replicated, and marks it for later.
+    /// Records that `need` of `path`, open since `born`, could not be replicated, and marks it for later.
     fn problem(
         &mut self,
         path: &RelPath,
         need: Need,
+        born: Instant,
         cause: &str,
         now: Instant,
         out: &mut Vec<Output>,
@@ -325,7 +326,7 @@ impl Transfer {
         Counters::add(&self.counters.problems, u64::from(is_new));
         log::debug!("problem: {path}: {cause}; again in {retry_in:?}");
         let extent = Extent::Entry(need);
-        self.mark(Lane::Backlog, path, extent, Urgency::At(now + retry_in), now, now);
+        self.mark(Lane::Backlog, path, extent, Urgency::At(now + retry_in), born, now);
         out.push(Output::Event(Event::Problem(Problem { path: path.clone(), cause, retry_in })));
     }
 

@@ -59,6 +59,7 @@ impl Transfer {
             self.look_again(id, Urgency::At(now + RETRY_PAUSE), now, out);
             return;
         }
+        let born = self.flight.works.get(&id).map_or(now, |work| work.born);
         let path = match self.flight.works.get(&id).map(|work| &work.what) {
             Some(
                 What::Page { visit: Visit { directory, .. }, .. } | What::Names { directory, .. },
@@ -69,7 +70,7 @@ impl Transfer {
             Some(What::Rename { .. }) | None => None,
         };
         if let Some((path, need)) = path {
-            self.problem(&path, need, &error.text, now, out);
+            self.problem(&path, need, born, &error.text, now, out);
             self.look_again(id, Urgency::At(now + RETRY_PAUSE), now, out);
         } else {
             self.end(id, now, out);
@@ -221,7 +222,7 @@ impl Transfer {
         }
         for (name, text) in failed {
             let path = crate::queue::mark_set::entry_path(&directory, &name);
-            self.problem(&path, Need::Content, &text, now, out);
+            self.problem(&path, Need::Content, born, &text, now, out);
         }
         for (name, need) in made {
             let path = crate::queue::mark_set::entry_path(&directory, &name);
