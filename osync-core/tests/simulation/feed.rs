@@ -102,9 +102,7 @@ impl World {
                     fences.push(*cookie);
                     false
                 }
-                Change::Entry { path, .. } | Change::Subtree { path } => {
-                    !is_strictly_within(path, &scope)
-                }
+                Change::Entry { path, .. } => !is_strictly_within(path, &scope),
                 Change::Renamed { from, to, .. } => {
                     !(is_strictly_within(from, &scope) && is_strictly_within(to, &scope))
                 }
