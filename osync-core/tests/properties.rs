@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use osync_core::compare::{diff::diff, listing};
+use osync_core::compare::diff::{Difference, diff};
+use osync_core::compare::listing;
 use osync_core::model::fidelity::Fidelity;
 use osync_core::model::metadata::Entry;
 use osync_core::model::need::Need;
@@ -121,7 +122,7 @@ proptest! {
             names.into_iter().map(|(name, metadata)| Entry { name, metadata }).collect();
         let digest = |entries: &[Entry]| listing::digest(None, entries, Fidelity::FULL);
         prop_assert_eq!(digest(&result), digest(&source));
-        prop_assert_eq!(diff(&source, &result, Fidelity::FULL), Default::default());
+        prop_assert_eq!(diff(&source, &result, Fidelity::FULL), Difference::default());
     }
 
     #[test]
