@@ -8,6 +8,7 @@
 mod listener;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -35,9 +36,17 @@ fn a_full_kernel_queue_makes_a_loss_and_no_deaf_directory() {
     fs::write(QUEUE_LIMIT, usual).unwrap();
     listener.until_ready();
 
+    // Permissions change far faster than the feed reads, however slow the disk is.
+    let files: Vec<_> = (0..64).map(|index| root.path().join(format!("file{index}"))).collect();
+    for file in &files {
+        fs::write(file, "").unwrap();
+    }
     let mut reports = Vec::new();
     for round in 0..10_000 {
         fs::create_dir_all(root.path().join(format!("dir/{round}/sub"))).unwrap();
+        for file in &files {
+            fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+        }
         reports.extend(listener.changes.try_iter());
         if reports.iter().any(is_all_lost) {
             break;
