@@ -20,7 +20,6 @@ use osync_core::adapters::fs::sink::DirectorySink;
 use osync_core::adapters::fs::source::DirectorySource;
 use osync_core::adapters::transport::zmq::ZmqTransport;
 use osync_core::model::connection::ConnectionDetails;
-use osync_core::options::{SinkOptions, SourceOptions};
 use osync_core::{Mirror, SinkEndpoint, SourceEndpoint};
 
 use crate::args::Command;
@@ -47,7 +46,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<u64, Box<dyn Error>> {
     follow::handle_signals()?;
     match command {
-        Command::Mirror { source, target, once } => {
+        Command::Mirror { source, target, once, source_arguments, sink_arguments } => {
             let source = directories::existing(&source)?;
             let target = directories::made(&directories::apart(&source, &target)?)?;
             let renderer = Arc::new(Renderer::install());
@@ -56,13 +55,13 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
                 Arc::new(DirectorySource::open(&source)?),
                 Box::new(InotifyFeed::new(&source)?),
                 Arc::new(DirectorySink::open(&target)?),
-                SourceOptions::default(),
-                SinkOptions::default(),
+                source_arguments.options(),
+                sink_arguments.options(),
                 renderer.clone(),
             )?;
             follow(Endpoint::Mirror(mirror), once, &renderer)
         }
-        Command::Source { source, channels } => {
+        Command::Source { source, channels, source_arguments } => {
             let source = directories::existing(&source)?;
             let renderer = Arc::new(Renderer::install());
             let endpoint = SourceEndpoint::start(
@@ -70,13 +69,13 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
                 Box::new(InotifyFeed::new(&source)?),
                 &ZmqTransport::new(),
                 &channels.into(),
-                SourceOptions::default(),
+                source_arguments.options(),
                 renderer.clone(),
             )?;
             log::info!("serving {} on {}", source.display(), endpoint.details());
             follow(Endpoint::Source(endpoint), false, &renderer)
         }
-        Command::Sink { target, channels, name, once } => {
+        Command::Sink { target, channels, name, once, sink_arguments } => {
             let target = directories::made(&target)?;
             let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
             let details = ConnectionDetails::from(channels);
@@ -86,7 +85,7 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
                 Arc::new(DirectorySink::open(&target)?),
                 &ZmqTransport::new(),
                 &details,
-                SinkOptions::default().with_name(name),
+                sink_arguments.options().with_name(name),
                 renderer.clone(),
             )?;
             follow(Endpoint::Sink(endpoint), once, &renderer)

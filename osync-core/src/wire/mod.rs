@@ -18,7 +18,7 @@ pub const MAGIC: [u8; 4] = *b"OSYN";
 
 /// Version of the protocol. Messages are only ever added at the end of an enum; anything else is a new
 /// version.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Most items of one `Put` and entries of one `Listing`.
 pub const ITEMS_MAX: usize = 4_096;

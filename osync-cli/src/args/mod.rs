@@ -1,4 +1,9 @@
-//! The command line: what may be typed, and what it means. The only file that knows `clap`.
+//! The command line: what may be typed, and what it means. The only folder that knows `clap`.
+//!
+//! What both `mirror` and one of the ends take is in `source` and `sink`.
+
+mod sink;
+mod source;
 
 use std::path::PathBuf;
 use std::process;
@@ -7,6 +12,9 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use osync_core::model::connection::ConnectionDetails;
 use osync_core::model::sink_id::SinkId;
+
+pub(crate) use crate::args::sink::SinkArguments;
+pub(crate) use crate::args::source::SourceArguments;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -46,6 +54,10 @@ pub(crate) enum Command {
         /// Without it osync stays and follows changes.
         #[arg(long)]
         once: bool,
+        #[command(flatten)]
+        source_arguments: SourceArguments,
+        #[command(flatten)]
+        sink_arguments: SinkArguments,
     },
     /// Serves SRC to sinks, and stays until it is asked to end.
     #[command(after_long_help = AFTER_HELP)]
@@ -55,6 +67,8 @@ pub(crate) enum Command {
         source: PathBuf,
         #[command(flatten)]
         channels: Channels,
+        #[command(flatten)]
+        source_arguments: SourceArguments,
     },
     /// Keeps DST equal to what a source serves. Either end may be started first.
     #[command(after_long_help = AFTER_HELP)]
@@ -73,6 +87,8 @@ pub(crate) enum Command {
         /// started. Without it osync stays and follows changes.
         #[arg(long)]
         once: bool,
+        #[command(flatten)]
+        sink_arguments: SinkArguments,
     },
 }
 
