@@ -38,6 +38,12 @@ fn a_lost_root_is_never_an_empty_one() {
                 assert!(matches!(result, Err(SourceError::RootLost { .. })), "{result:?}");
             }
         }
+        let name = Name::new(*b"none").unwrap();
+        for path in ["", "none"] {
+            let directory = source.directory(&rel(path));
+            let looked = directory.and_then(|found| found.unwrap().metadata(&name));
+            assert!(matches!(looked, Err(SourceError::RootLost { .. })), "{looked:?}");
+        }
         let opened = source.open(&rel("none")).map(|_| ());
         assert!(matches!(opened, Err(SourceError::RootLost { .. })), "{opened:?}");
     };

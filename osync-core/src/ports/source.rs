@@ -42,11 +42,88 @@ pub trait Source: Send + Sync {
         limit: usize,
     ) -> Result<Option<Page>, SourceError>;
 
+    /// As [`Source::list`], but of each entry no more than its name and whether it is a directory.
+    ///
+    /// For a sink that has nothing of the directory. Override it where that costs less than metadata does.
+    ///
+    /// # Errors
+    /// As [`Source::list`].
+    fn names(
+        &self,
+        directory: &RelPath,
+        after: Option<&Name>,
+        limit: usize,
+    ) -> Result<Option<NamePage>, SourceError> {
+        let page = self.list(directory, after, limit)?;
+        Ok(page.map(|Page { entries, has_more }| {
+            let named = |entry: Entry| (entry.name, entry.metadata.kind.is_directory());
+            NamePage { names: entries.into_iter().map(named).collect(), has_more }
+        }))
+    }
+
     /// Opens the regular file at `path`; `None` if there is none (any more).
     ///
     /// # Errors
     /// [`SourceError`] if it exists and cannot be read.
     fn open(&self, path: &RelPath) -> Result<Option<Box<dyn SourceFile>>, SourceError>;
+
+    /// `directory`, to look at a few of its names in a row; `None` if there is no such directory.
+    ///
+    /// Override it where a name costs less once its directory is found.
+    ///
+    /// # Errors
+    /// [`SourceError`] if that cannot be told, as from [`Source::metadata`].
+    fn directory<'a>(
+        &'a self,
+        directory: &RelPath,
+    ) -> Result<Option<Box<dyn SourceDirectory + 'a>>, SourceError> {
+        Ok(Some(Box::new(ByPath { source: self, directory: directory.clone() })))
+    }
+}
+
+/// One directory of a [`Source`], held for some milliseconds. Used by one thread.
+///
+/// Should it be moved meanwhile, what is told is of the directory that was found: the change feed
+/// reports the move, and both places are looked at once more.
+pub trait SourceDirectory {
+    /// What lies at `name` now, as [`Source::metadata`] tells it.
+    ///
+    /// # Errors
+    /// As [`Source::metadata`].
+    fn metadata(&self, name: &Name) -> Result<Option<(Metadata, Stamp)>, SourceError>;
+
+    /// Opens the regular file at `name`, where [`SourceDirectory::metadata`] has just told of one;
+    /// `None` if it is there no more.
+    ///
+    /// What is opened may be something else by now: the caller asks the open file what it is.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    fn open(&self, name: &Name) -> Result<Option<Box<dyn SourceFile>>, SourceError>;
+}
+
+/// A directory of a source that knows whole paths only.
+struct ByPath<'a, S: ?Sized> {
+    source: &'a S,
+    directory: RelPath,
+}
+
+impl<S: ?Sized> ByPath<'_, S> {
+    fn path(&self, name: &Name) -> Result<RelPath, SourceError> {
+        self.directory
+            .join(name)
+            .map_err(|source| SourceError::Path { directory: self.directory.clone(), source })
+    }
+}
+
+impl<S: Source + ?Sized> SourceDirectory for ByPath<'_, S> {
+    fn metadata(&self, name: &Name) -> Result<Option<(Metadata, Stamp)>, SourceError> {
+        self.source.metadata(&self.path(name)?)
+    }
+
+    fn open(&self, name: &Name) -> Result<Option<Box<dyn SourceFile>>, SourceError> {
+        self.source.open(&self.path(name)?)
+    }
 }
 
 /// One open regular file of a [`Source`]. Used by one thread at a time.
@@ -62,6 +139,36 @@ pub trait SourceFile: Send {
     /// # Errors
     /// [`SourceError`] if the bytes cannot be read.
     fn read_at(&mut self, offset_bytes: u64, buffer: &mut [u8]) -> Result<usize, SourceError>;
+
+    /// Appends the bytes from `offset_bytes` on to `bytes`, `length_max` at the most; returns how many,
+    /// fewer only at the end of the file.
+    ///
+    /// Override it where memory need not be cleared before it is read into.
+    ///
+    /// # Errors
+    /// As [`SourceFile::read_at`]; what was appended by then is left.
+    fn append_to(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        offset_bytes: u64,
+        length_max: usize,
+    ) -> Result<usize, SourceError> {
+        let start = bytes.len();
+        bytes.resize(start + length_max, 0);
+        let mut filled = 0;
+        while filled < length_max {
+            match self.read_at(offset_bytes + filled as u64, &mut bytes[start + filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) => {
+                    bytes.truncate(start + filled);
+                    return Err(error);
+                }
+            }
+        }
+        bytes.truncate(start + filled);
+        Ok(filled)
+    }
 }
 
 /// Part of the listing of one directory.
@@ -69,6 +176,15 @@ pub trait SourceFile: Send {
 pub struct Page {
     /// Entries in ascending bytewise order of their names, each name once.
     pub entries: Vec<Entry>,
+    /// Whether names above the last one follow. `false` ends the directory.
+    pub has_more: bool,
+}
+
+/// Part of the names of one directory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NamePage {
+    /// Names in ascending bytewise order, each once, and whether a directory lies there.
+    pub names: Vec<(Name, bool)>,
     /// Whether names above the last one follow. `false` ends the directory.
     pub has_more: bool,
 }

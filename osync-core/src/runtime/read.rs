@@ -12,7 +12,7 @@ use crate::model::metadata::{Kind, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
-use crate::ports::source::{Source, SourceError, SourceFile};
+use crate::ports::source::{Source, SourceDirectory, SourceError, SourceFile};
 use crate::protocol::source::job::{
     Done, FileEnd, Job, JobError, Listed, Looked, Outcome, Piece, Placed,
 };
@@ -21,6 +21,8 @@ use crate::wire::message::{Item, State};
 
 /// How often a small file that changed while it was read is read again at once.
 const READ_ATTEMPTS_MAX: u32 = 3;
+/// What an encoded item takes, in bytes, about.
+const ITEM_BYTES: usize = 64;
 
 /// A large file between two chunks.
 pub struct OpenFile {
@@ -47,6 +49,9 @@ pub fn perform(
         Job::List { directory, after, entries_max, fidelity } => Done::Listed(
             list(source, directory, after.as_ref(), *entries_max, *fidelity).map_err(job_error),
         ),
+        Job::Names { directory, after, names_max } => {
+            Done::Named(source.names(directory, after.as_ref(), *names_max).map_err(job_error))
+        }
         Job::Look { directory, names, inline_bytes_max, batch_bytes_max } => Done::Looked(
             look(source, directory, names, *inline_bytes_max, *batch_bytes_max, clock)
                 .map_err(job_error),
@@ -128,7 +133,9 @@ fn look(
 ) -> Result<Looked, SourceError> {
     let own_read_at = clock();
     let own = own_metadata(source, directory)?;
-    let mut payload = Vec::with_capacity(if names.len() > 1 { batch_bytes_max } else { 0 });
+    let held = source.directory(directory)?;
+    let batch = if names.len() > 1 { batch_bytes_max + names.len() * ITEM_BYTES } else { 0 };
+    let mut payload = Vec::with_capacity(batch);
     let mut items = Vec::with_capacity(names.len());
     let mut outcomes = Vec::with_capacity(names.len());
     for (name, need) in names {
@@ -137,10 +144,8 @@ fn look(
             continue;
         }
         let filled_bytes = payload.len();
-        let looked = directory
-            .join(name)
-            .map_err(|source| SourceError::Path { directory: directory.clone(), source })
-            .and_then(|path| look_at(source, &path, *need, inline_bytes_max, &mut payload));
+        let limits = Limits { inline_bytes_max, batch_bytes_max };
+        let looked = look_at(held.as_deref(), name, *need, limits, &mut payload);
         outcomes.push(match looked {
             Ok(Seen::Item(state, placed)) => {
                 items.push(Item { name: name.clone(), state });
@@ -159,20 +164,29 @@ fn look(
     Ok(Looked { own, own_read_at, payload: Bytes::from(payload), items_bytes, outcomes })
 }
 
+/// How much is read at once.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Longer files are not read.
+    inline_bytes_max: u64,
+    /// No further file is read that would fill the payload beyond this.
+    batch_bytes_max: usize,
+}
+
 enum Seen {
     Item(State, Placed),
     Other(Outcome),
 }
 
 fn look_at(
-    source: &dyn Source,
-    path: &RelPath,
+    directory: Option<&dyn SourceDirectory>,
+    name: &Name,
     need: Need,
-    inline_bytes_max: u64,
+    limits: Limits,
     payload: &mut Vec<u8>,
 ) -> Result<Seen, SourceError> {
-    let found = source.metadata(path)?;
-    let Some((metadata, _)) = found else {
+    let found = directory.map_or(Ok(None), |directory| directory.metadata(name))?;
+    let (Some(directory), Some((metadata, stamp))) = (directory, found) else {
         // A removal destroys, and only a look at the whole may decide that.
         return Ok(if need == Need::Content {
             Seen::Item(State::Absent, Placed::Absent)
@@ -188,46 +202,45 @@ fn look_at(
         (Kind::Symlink { .. } | Kind::Fifo, Need::Content) => {
             Seen::Item(State::Special(metadata), other)
         }
-        (Kind::File { size_bytes }, Need::Content) => {
-            if *size_bytes > inline_bytes_max {
-                return Ok(Seen::Other(Outcome::Large));
-            }
-            read_small(source, path, inline_bytes_max, payload)?
+        (Kind::File { .. }, Need::Content) => {
+            read_small(directory, name, (metadata, stamp), limits, payload)?
         }
     })
 }
 
-/// Appends the content of the file at `path` to `payload`, whole or not at all.
+/// Appends the content of the file at `name`, as `seen` a moment ago, to `payload`, whole or not at all.
 fn read_small(
-    source: &dyn Source,
-    path: &RelPath,
-    inline_bytes_max: u64,
+    directory: &dyn SourceDirectory,
+    name: &Name,
+    seen: (Metadata, Stamp),
+    limits: Limits,
     payload: &mut Vec<u8>,
 ) -> Result<Seen, SourceError> {
     let start = payload.len();
+    let mut before = seen;
     for _ in 0..READ_ATTEMPTS_MAX {
-        let Some(mut file) = source.open(path)? else { return Ok(Seen::Other(Outcome::Changed)) };
-        let before = file.metadata()?;
         let size_bytes = before.0.kind.size_bytes();
-        if size_bytes > inline_bytes_max {
+        if size_bytes > limits.inline_bytes_max {
             return Ok(Seen::Other(Outcome::Large));
         }
         let length = usize::try_from(size_bytes).expect("far below the address space");
-        payload.resize(start + length, 0);
-        let mut filled = 0;
-        while filled < length {
-            let target = &mut payload[start + filled..];
-            let count = file.read_at(filled as u64, target)?;
-            if count == 0 {
-                break;
-            }
-            filled += count;
+        if start > 0 && start + length > limits.batch_bytes_max {
+            return Ok(Seen::Other(Outcome::Left));
         }
+        let Some(mut file) = directory.open(name)? else {
+            return Ok(Seen::Other(Outcome::Changed));
+        };
+        let filled = file.append_to(payload, 0, length)?;
+        // What was seen by its name and what was read are one object that held still in between.
         if filled == length && file.metadata()? == before {
             let placed = Placed::Other { content_bytes: size_bytes };
             return Ok(Seen::Item(State::File(before.0), placed));
         }
         payload.truncate(start);
+        match directory.metadata(name)? {
+            Some(again) if again.0.kind.is_file() => before = again,
+            Some(_) | None => return Ok(Seen::Other(Outcome::Changed)),
+        }
     }
     Ok(Seen::Other(Outcome::Unsteady))
 }
@@ -246,17 +259,9 @@ fn read_piece(
             Some(Box::new(OpenFile { file, first, offset_bytes: 0, hasher: Hasher::default() }));
     }
     let Some(held) = open else { return Ok(None) };
-    let mut chunk = vec![0; chunk_bytes_max];
-    let mut filled = 0;
-    while filled < chunk.len() {
-        let count = held.file.read_at(held.offset_bytes + filled as u64, &mut chunk[filled..])?;
-        if count == 0 {
-            break;
-        }
-        filled += count;
-    }
-    let is_end = filled < chunk.len();
-    chunk.truncate(filled);
+    let mut chunk = Vec::with_capacity(chunk_bytes_max);
+    let filled = held.file.append_to(&mut chunk, held.offset_bytes, chunk_bytes_max)?;
+    let is_end = filled < chunk_bytes_max;
     held.hasher.update(&chunk);
     held.offset_bytes += filled as u64;
     let (metadata, stamp) = held.file.metadata()?;

@@ -4,11 +4,12 @@
 //! root, without following a symbolic link, and everything done in it is done by a single name relative
 //! to its descriptor. So whatever somebody else swaps in meanwhile, nothing outside the root is touched.
 //!
-//! From low to high: unlock, root, metadata, names, directories, purge, aside, version, tree; the two
-//! ports on top.
+//! From low to high: unlock, root, metadata, names, directories, purge, aside, version, tree, held; the
+//! two ports on top.
 
 mod aside;
 mod directories;
+mod held;
 mod metadata;
 mod names;
 mod purge;

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fd::BorrowedFd;
-use rustix::fs::{self, RawDir};
+use rustix::fs::{self, FileType, RawDir};
 use rustix::io::{Errno, Result};
 
 use crate::adapters::fs::root::identity;
@@ -24,8 +24,15 @@ const LISTINGS_BYTES_MAX: usize = 64 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     arena: Vec<u8>,
-    /// Where each name lies in the arena: its offset and length.
-    index: Vec<(u32, u32)>,
+    index: Vec<Slot>,
+}
+
+/// Where a name lies in the arena, and what the directory says lies at it: unknown on some file systems.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    offset: u32,
+    length: u16,
+    file_type: FileType,
 }
 
 impl Names {
@@ -35,11 +42,11 @@ impl Names {
         mut wants: impl FnMut(&[u8]) -> bool,
     ) -> Result<Self> {
         let mut names = Self::default();
-        for_each_name(directory, |name| {
+        for_each_entry(directory, |name, file_type| {
             if wants(name) {
                 let offset = u32::try_from(names.arena.len()).map_err(|_| Errno::OVERFLOW)?;
-                let length = u32::try_from(name.len()).map_err(|_| Errno::OVERFLOW)?;
-                names.index.push((offset, length));
+                let length = u16::try_from(name.len()).map_err(|_| Errno::OVERFLOW)?;
+                names.index.push(Slot { offset, length, file_type });
                 names.arena.extend_from_slice(name);
             }
             Ok(true)
@@ -51,26 +58,36 @@ impl Names {
         Ok(names)
     }
 
-    /// The names above `after`, or all.
-    pub(super) fn above(&self, after: Option<&[u8]>) -> impl ExactSizeIterator<Item = &[u8]> {
+    /// The names above `after`, or all, each with what the directory says lies at it.
+    pub(super) fn above(
+        &self,
+        after: Option<&[u8]>,
+    ) -> impl ExactSizeIterator<Item = (&[u8], FileType)> {
         let from = after
             .map_or(0, |after| self.index.partition_point(|&at| slice(&self.arena, at) <= after));
-        self.index[from..].iter().map(|&at| slice(&self.arena, at))
+        self.index[from..].iter().map(|&at| (slice(&self.arena, at), at.file_type))
     }
 
     fn len_bytes(&self) -> usize {
-        self.arena.len() + self.index.len() * size_of::<(u32, u32)>()
+        self.arena.len() + self.index.len() * size_of::<Slot>()
     }
 }
 
-fn slice(arena: &[u8], (offset, length): (u32, u32)) -> &[u8] {
-    &arena[offset as usize..][..length as usize]
+fn slice(arena: &[u8], at: Slot) -> &[u8] {
+    &arena[at.offset as usize..][..usize::from(at.length)]
 }
 
 /// Calls `take` with each name of `directory` in no order, without `.` and `..`, until it says `false`.
 pub(super) fn for_each_name(
     directory: BorrowedFd<'_>,
     mut take: impl FnMut(&[u8]) -> Result<bool>,
+) -> Result<()> {
+    for_each_entry(directory, |name, _| take(name))
+}
+
+fn for_each_entry(
+    directory: BorrowedFd<'_>,
+    mut take: impl FnMut(&[u8], FileType) -> Result<bool>,
 ) -> Result<()> {
     let mut buffer = vec![MaybeUninit::uninit(); READ_BYTES];
     let mut entries = RawDir::new(directory, &mut buffer);
@@ -80,7 +97,7 @@ pub(super) fn for_each_name(
             entry => entry?,
         };
         let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." && !take(name)? {
+        if name != b"." && name != b".." && !take(name, entry.file_type())? {
             break;
         }
     }

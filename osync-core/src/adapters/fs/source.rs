@@ -7,18 +7,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::{self, Errno};
 
-use crate::adapters::fs::metadata::{look, look_at};
+use crate::adapters::fs::held::Held;
+use crate::adapters::fs::metadata::{Seen, look, look_at};
 use crate::adapters::fs::names::{Listings, Names};
 use crate::adapters::fs::root::{LISTING, PLACE, Root};
 use crate::adapters::fs::{RESERVED_NAME, is_reserved};
 use crate::model::metadata::{Entry, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::{RelPath, RelPathError};
-use crate::ports::source::{Page, Source, SourceError, SourceFile};
+use crate::ports::source::{NamePage, Page, Source, SourceDirectory, SourceError, SourceFile};
 
 /// For reading a regular file. Should a pipe take its place at the last moment, opening it neither
 /// waits nor makes a terminal ours.
@@ -27,6 +29,9 @@ const READING: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
+
+/// Names of a directory, what was found at each, and whether more follow.
+type Part<T> = (Vec<(Name, T)>, bool);
 
 /// A directory and everything below it, for reading.
 ///
@@ -80,7 +85,7 @@ impl DirectorySource {
     }
 
     /// Tells "nothing there" from "the whole tree is not there".
-    fn answer<T>(
+    pub(super) fn answer<T>(
         &self,
         verb: &'static str,
         path: &RelPath,
@@ -108,10 +113,66 @@ impl DirectorySource {
         }
     }
 
-    fn warn_once(&self, directory: &RelPath) {
-        if !self.has_warned.swap(true, Ordering::Relaxed) {
+    /// Leaves out what is not replicated.
+    fn known(&self, directory: &RelPath, seen: Option<Seen>) -> Option<Seen> {
+        let seen = seen?;
+        if seen.is_foreign && !self.has_warned.swap(true, Ordering::Relaxed) {
             log::warn!("sockets and devices are not replicated; the first was seen in {directory}");
         }
+        (!seen.is_foreign).then_some(seen)
+    }
+
+    /// The names of `directory` above `after` that `look` finds something at, `limit` at the most, and
+    /// whether more follow.
+    fn page<T>(
+        &self,
+        directory: &RelPath,
+        after: Option<&Name>,
+        limit: usize,
+        look: impl Fn(BorrowedFd<'_>, &[u8], FileType) -> io::Result<Option<T>>,
+    ) -> Result<Option<Part<T>>, SourceError> {
+        assert!(limit > 0, "a page has room for one entry at least");
+        if is_reserved(directory) {
+            return Ok(None);
+        }
+        let failed = |errno: Errno| SourceError::Io {
+            verb: "list",
+            path: directory.clone(),
+            source: errno.into(),
+        };
+        let opened = self.open_directory(directory).map(Some);
+        let Some(open) = self.answer("list", directory, opened)? else { return Ok(None) };
+        let kept = after.and_then(|_| self.listings.get(directory, open.as_fd()));
+        let is_kept = kept.is_some();
+        let names = match kept {
+            Some(names) => names,
+            None => match names_of(directory, open.as_fd()) {
+                // It was removed since it was opened.
+                Err(Errno::NOENT) => return self.answer("list", directory, Ok(None)),
+                names => Arc::new(names.map_err(failed)?),
+            },
+        };
+        let mut rest = names.above(after.map(Name::as_bytes));
+        let mut found = Vec::with_capacity(limit.min(rest.len()));
+        while found.len() < limit
+            && let Some((name, file_type)) = rest.next()
+        {
+            if let Some(seen) = look(open.as_fd(), name, file_type).map_err(failed)? {
+                found.push((checked(directory, name)?, seen));
+            }
+        }
+        let has_more = rest.len() > 0;
+        drop(rest);
+        if !has_more {
+            self.listings.end(directory);
+        } else if !is_kept {
+            self.listings.keep(directory, open.as_fd(), &names);
+        }
+        // A root that was emptied and taken away must not pass for an empty one.
+        if directory.is_root() && !has_more {
+            self.check_root()?;
+        }
+        Ok(Some((found, has_more)))
     }
 }
 
@@ -135,53 +196,33 @@ impl Source for DirectorySource {
         after: Option<&Name>,
         limit: usize,
     ) -> Result<Option<Page>, SourceError> {
-        assert!(limit > 0, "a page has room for one entry at least");
-        if is_reserved(directory) {
-            return Ok(None);
-        }
-        let failed = |errno: Errno| SourceError::Io {
-            verb: "list",
-            path: directory.clone(),
-            source: errno.into(),
-        };
-        let opened = self.open_directory(directory).map(Some);
-        let Some(open) = self.answer("list", directory, opened)? else { return Ok(None) };
-        let kept = after.and_then(|_| self.listings.get(directory, open.as_fd()));
-        let is_kept = kept.is_some();
-        let names = match kept {
-            Some(names) => names,
-            None => match names_of(directory, open.as_fd()) {
-                // It was removed since it was opened.
-                Err(Errno::NOENT) => return self.answer("list", directory, Ok(None)),
-                names => Arc::new(names.map_err(failed)?),
-            },
-        };
-        let mut rest = names.above(after.map(Name::as_bytes));
-        let mut entries = Vec::with_capacity(limit.min(rest.len()));
-        while entries.len() < limit
-            && let Some(name) = rest.next()
-        {
-            match look(open.as_fd(), name).map_err(failed)? {
-                Some(seen) if seen.is_foreign => self.warn_once(directory),
-                Some(seen) => {
-                    entries
-                        .push(Entry { name: checked(directory, name)?, metadata: seen.metadata });
-                }
-                None => {}
+        let page = self.page(directory, after, limit, |open, name, _| {
+            Ok(self.known(directory, look(open, name)?).map(|seen| seen.metadata))
+        })?;
+        Ok(page.map(|(entries, has_more)| {
+            let entries = entries.into_iter().map(|(name, metadata)| Entry { name, metadata });
+            Page { entries: entries.collect(), has_more }
+        }))
+    }
+
+    fn names(
+        &self,
+        directory: &RelPath,
+        after: Option<&Name>,
+        limit: usize,
+    ) -> Result<Option<NamePage>, SourceError> {
+        let page = self.page(directory, after, limit, |open, name, file_type| match file_type {
+            FileType::RegularFile | FileType::Symlink | FileType::Fifo => Ok(Some(false)),
+            FileType::Directory => Ok(Some(true)),
+            FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => {
+                let seen = self.known(directory, look(open, name)?);
+                Ok(seen.map(|seen| seen.metadata.kind.is_directory()))
             }
-        }
-        let has_more = rest.len() > 0;
-        drop(rest);
-        if !has_more {
-            self.listings.end(directory);
-        } else if !is_kept {
-            self.listings.keep(directory, open.as_fd(), &names);
-        }
-        // A root that was emptied and taken away must not pass for an empty one.
-        if directory.is_root() && !has_more {
-            self.check_root()?;
-        }
-        Ok(Some(Page { entries, has_more }))
+        })?;
+        Ok(page.map(|(names, has_more)| NamePage { names, has_more }))
     }
 
     fn open(&self, path: &RelPath) -> Result<Option<Box<dyn SourceFile>>, SourceError> {
@@ -197,8 +238,21 @@ impl Source for DirectorySource {
             };
             Ok(is_regular(&fs::fstat(&file)?).then_some(file))
         })?;
-        Ok(file
-            .map(|file| -> Box<dyn SourceFile> { Box::new(OpenFile { path: path.clone(), file }) }))
+        Ok(file.map(|file| -> Box<dyn SourceFile> { Box::new(OpenFile::new(path.clone(), file)) }))
+    }
+
+    fn directory<'a>(
+        &'a self,
+        directory: &RelPath,
+    ) -> Result<Option<Box<dyn SourceDirectory + 'a>>, SourceError> {
+        if is_reserved(directory) {
+            return Ok(None);
+        }
+        let found = self.root.directory(directory, PLACE).map(Some);
+        let found = self.answer("look at", directory, found)?;
+        Ok(found.map(|found| -> Box<dyn SourceDirectory> {
+            Box::new(Held { source: self, path: directory.clone(), directory: found })
+        }))
     }
 }
 
@@ -211,7 +265,7 @@ fn is_regular(stat: &fs::Stat) -> bool {
 }
 
 /// Opens without touching the time of the last access, where we may.
-fn open_regular(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+pub(super) fn open_regular(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     match fs::openat(directory, name, READING | OFlags::NOATIME, Mode::empty()) {
         Err(Errno::PERM) => fs::openat(directory, name, READING, Mode::empty()),
         opened => opened,
@@ -227,12 +281,16 @@ fn checked(directory: &RelPath, name: &[u8]) -> Result<Name, SourceError> {
 
 /// An open regular file.
 #[derive(Debug)]
-struct OpenFile {
+pub(super) struct OpenFile {
     path: RelPath,
     file: OwnedFd,
 }
 
 impl OpenFile {
+    pub(super) fn new(path: RelPath, file: OwnedFd) -> Self {
+        Self { path, file }
+    }
+
     fn failed(&self, verb: &'static str, errno: Errno) -> SourceError {
         SourceError::Io { verb, path: self.path.clone(), source: errno.into() }
     }
@@ -249,6 +307,29 @@ impl SourceFile for OpenFile {
             match io::pread(&self.file, &mut *buffer, offset_bytes) {
                 Err(Errno::INTR) => {}
                 read => return read.map_err(|errno| self.failed("read", errno)),
+            }
+        }
+    }
+
+    fn append_to(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        offset_bytes: u64,
+        length_max: usize,
+    ) -> Result<usize, SourceError> {
+        let start = bytes.len();
+        bytes.reserve(length_max);
+        loop {
+            let filled = bytes.len() - start;
+            if filled >= length_max {
+                // What was read beyond is left out.
+                bytes.truncate(start + length_max);
+                return Ok(length_max);
+            }
+            match io::pread(&self.file, spare_capacity(bytes), offset_bytes + filled as u64) {
+                Ok(0) => return Ok(filled),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.failed("read", errno)),
             }
         }
     }

@@ -193,7 +193,7 @@ impl Tree {
             }
         };
         let mut entries = Vec::new();
-        for name in names.above(after.map(Name::as_bytes)) {
+        for (name, _) in names.above(after.map(Name::as_bytes)) {
             if until.is_some_and(|until| name > until.as_bytes()) {
                 break;
             }

@@ -10,6 +10,7 @@ use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
+use crate::ports::source::NamePage;
 
 /// One thing to be read from the source now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,15 @@ pub enum Job {
         /// What the digest takes in.
         fidelity: Fidelity,
     },
+    /// Part of the names of a directory of which the sink has nothing.
+    Names {
+        /// The directory.
+        directory: RelPath,
+        /// From the name after this one.
+        after: Option<Name>,
+        /// As many names at the most.
+        names_max: usize,
+    },
     /// The present state of names of one directory, with the contents of small files.
     Look {
         /// The directory.
@@ -33,7 +43,7 @@ pub enum Job {
         names: Vec<(Name, Need)>,
         /// Files longer than this are not read.
         inline_bytes_max: u64,
-        /// No further file is read once there are so many bytes; the names left over come back.
+        /// No file is read that would make more bytes than this; the names left over come back.
         batch_bytes_max: usize,
     },
     /// What lies at a path to which something was moved.
@@ -59,6 +69,8 @@ pub enum Job {
 pub enum Done {
     /// Of [`Job::List`]; `None` if there is no such directory.
     Listed(Result<Option<Listed>, JobError>),
+    /// Of [`Job::Names`]; `None` if there is no such directory.
+    Named(Result<Option<NamePage>, JobError>),
     /// Of [`Job::Look`].
     Looked(Result<Looked, JobError>),
     /// Of [`Job::Stat`]; `None` if nothing lies there, or something lies where it was moved from.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::model::metadata::Entry;
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
@@ -53,7 +54,11 @@ impl Transfer {
                 if !visit.directory.is_root() {
                     self.mark(lane, &visit.directory, extent, Urgency::Now, visit.born, now);
                 }
-                self.push_page(lane, &visit, &page);
+                let Page { entries, until, .. } = page;
+                let names = entries.into_iter().map(|Entry { name, metadata }| {
+                    (name, metadata.kind.is_directory(), metadata.kind.size_bytes())
+                });
+                self.push_page(lane, &visit, until.as_ref(), names.collect());
             }
             Answer::Entries { own, wanted, extra, is_last } => {
                 let parcel = parcel_of(visit, page, own, wanted, extra)?;
@@ -95,7 +100,10 @@ impl Transfer {
 
     /// Queues the directories of a page; those the sink lacks are sent without comparing.
     fn visit_below(&mut self, lane: Lane, visit: &Visit, page: &Page) {
-        self.compared(visit, page);
+        self.compared(visit, page.until.as_ref(), |name| {
+            let found = page.entries.binary_search_by(|entry| entry.name.cmp(name));
+            found.is_ok_and(|index| page.entries[index].metadata.kind.is_directory())
+        });
         let agenda = self.agenda(lane);
         for (index, entry) in page.entries.iter().enumerate().rev() {
             let is_push = page.pushed.contains(&index);
@@ -107,20 +115,20 @@ impl Transfer {
         }
     }
 
-    /// What was wrong in a part of a directory that both ends could list.
-    pub(super) fn compared(&mut self, visit: &Visit, page: &Page) {
+    /// What was wrong in a part of a directory, up to `until`, that both ends could list.
+    pub(super) fn compared(
+        &mut self,
+        visit: &Visit,
+        until: Option<&Name>,
+        is_directory: impl Fn(&Name) -> bool,
+    ) {
         if self.problems.is_empty() {
             return;
         }
         if visit.after.is_none() {
             self.problems.solved(&visit.directory);
         }
-        let is_directory = |name: &Name| {
-            let found = page.entries.binary_search_by(|entry| entry.name.cmp(name));
-            found.is_ok_and(|index| page.entries[index].metadata.kind.is_directory())
-        };
-        let (after, until) = (visit.after.as_ref(), page.until.as_ref());
-        self.problems.compared(&visit.directory, after, until, is_directory);
+        self.problems.compared(&visit.directory, visit.after.as_ref(), until, is_directory);
     }
 
     pub(super) fn on_applied(

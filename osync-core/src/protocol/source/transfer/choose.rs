@@ -292,11 +292,12 @@ impl Transfer {
         let is_free = |visit: &Visit| !self.is_renamed(&visit.directory);
         let Some(index) = agenda.visits.iter().rposition(is_free) else { return false };
         let visit = self.agenda(lane).visits.remove(index);
-        let job = Job::List {
-            directory: visit.directory.clone(),
-            after: visit.after.clone(),
-            entries_max: PAGE_ENTRIES_MAX,
-            fidelity: self.fidelity,
+        let (directory, after) = (visit.directory.clone(), visit.after.clone());
+        let job = if visit.is_push {
+            Job::Names { directory, after, names_max: PAGE_ENTRIES_MAX }
+        } else {
+            let fidelity = self.fidelity;
+            Job::List { directory, after, entries_max: PAGE_ENTRIES_MAX, fidelity }
         };
         let id = self.begin(lane, visit.born, What::Page { visit, page: None });
         self.pages += 1;
@@ -361,11 +362,8 @@ impl Transfer {
     ) {
         if !names.is_empty() {
             let names = names.into_iter().map(|(name, need)| (name, need, UNKNOWN_BYTES)).collect();
-            self.agenda(lane).parcels.push_front(Parcel {
-                directory: directory.clone(),
-                names,
-                born,
-            });
+            let parcel = Parcel { directory: directory.clone(), names, born };
+            self.agenda(lane).parcels.push_front(parcel);
         }
     }
 

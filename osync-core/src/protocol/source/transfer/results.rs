@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::model::metadata::Metadata;
+use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::work_id::WorkId;
+use crate::ports::source::NamePage;
 use crate::protocol::source::job::{Done, JobError, Listed, Looked, Outcome, Placed};
 use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::{Page, Sent, What};
@@ -18,6 +20,9 @@ use crate::wire::message::{Message, Range};
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How long a file that changed while it was read is left alone, the first time.
 pub(super) const UNSTEADY_WAIT: Duration = Duration::from_millis(20);
+/// What an entry is taken to hold that was never looked at, in bytes: most files are small, and a batch
+/// that fills up early leaves the rest to the next.
+const PUSHED_BYTES: u64 = 1024;
 
 impl Transfer {
     /// Takes the result of a job that [`Output::Job`] asked for.
@@ -36,13 +41,16 @@ impl Transfer {
         self.jobs[lane as usize] -= 1;
         match done {
             Done::Listed(Ok(Some(listed))) => self.on_listed(id, listed, now, out),
+            Done::Named(Ok(Some(page))) => self.on_named(id, page, now, out),
             Done::Looked(Ok(looked)) => self.on_looked(id, looked, now, out),
             Done::Stat(Ok(Some(metadata))) => self.on_stat(id, metadata, now, out),
             Done::Read(Ok(Some(piece))) => self.on_piece(id, piece, now, out),
-            Done::Listed(Ok(None)) | Done::Stat(Ok(None)) | Done::Read(Ok(None)) => {
-                self.look_again(id, Urgency::Now, now, out);
-            }
+            Done::Listed(Ok(None))
+            | Done::Named(Ok(None))
+            | Done::Stat(Ok(None))
+            | Done::Read(Ok(None)) => self.look_again(id, Urgency::Now, now, out),
             Done::Listed(Err(error))
+            | Done::Named(Err(error))
             | Done::Looked(Err(error))
             | Done::Stat(Err(error))
             | Done::Read(Err(error)) => self.on_job_error(id, &error, now, out),
@@ -127,53 +135,70 @@ impl Transfer {
         let Listed { own, entries, has_more, digest } = listed;
         let until = if has_more { entries.last().map(|entry| entry.name.clone()) } else { None };
         let (lane, visit) = (work.lane, visit.clone());
-        if until.is_some() {
-            let rest = Visit { after: until.clone(), ..visit.clone() };
-            match lane {
-                Lane::Live => self.live.visits.push(rest),
-                Lane::Backlog => self.backlog.visits.push(rest),
-            }
-        }
-        let found = Page { entries, until, own, digest, pushed: std::collections::HashSet::new() };
-        if visit.is_push {
-            self.end(id, now, out);
-            self.push_page(lane, &visit, &found);
-            return;
-        }
         let range = Range {
             directory: visit.directory.clone(),
             after: visit.after.clone(),
-            until: found.until.clone(),
+            until: until.clone(),
         };
-        *page = Some(found);
+        *page = Some(Page {
+            entries,
+            until: until.clone(),
+            own,
+            digest,
+            pushed: std::collections::HashSet::new(),
+        });
+        self.visit_rest(lane, &visit, until);
         self.send_data(Message::Compare { work: id, range, digest }, Bytes::new(), now, out);
     }
 
-    /// Queues everything of a page for a sink that has nothing of it.
-    pub(super) fn push_page(&mut self, lane: Lane, visit: &Visit, page: &Page) {
-        self.compared(visit, page);
-        let names = page.entries.iter().map(|entry| {
-            let kind = &entry.metadata.kind;
-            let need = if kind.is_directory() { Need::Directory } else { Need::Content };
-            (entry.name.clone(), need, kind.size_bytes())
+    /// Queues the rest of a directory of which a part up to `until` is in hand.
+    fn visit_rest(&mut self, lane: Lane, visit: &Visit, until: Option<Name>) {
+        if until.is_some() {
+            self.agenda(lane).visits.push(Visit { after: until, ..visit.clone() });
+        }
+    }
+
+    fn on_named(&mut self, id: WorkId, page: NamePage, now: Instant, out: &mut Vec<Output>) {
+        let Some(work) = self.flight.works.get(&id) else { return };
+        let What::Page { visit, .. } = &work.what else { return };
+        let NamePage { names, has_more } = page;
+        let until = if has_more { names.last().map(|(name, _)| name.clone()) } else { None };
+        let (lane, visit) = (work.lane, visit.clone());
+        self.visit_rest(lane, &visit, until.clone());
+        self.end(id, now, out);
+        let names =
+            names.into_iter().map(|(name, is_directory)| (name, is_directory, PUSHED_BYTES));
+        self.push_page(lane, &visit, until.as_ref(), names.collect());
+    }
+
+    /// Queues everything of a page for a sink that has nothing of it: names, whether they are
+    /// directories, and how many bytes of content they are thought to have.
+    pub(super) fn push_page(
+        &mut self,
+        lane: Lane,
+        visit: &Visit,
+        until: Option<&Name>,
+        names: Vec<(Name, bool, u64)>,
+    ) {
+        self.compared(visit, until, |name| {
+            let found = names.binary_search_by(|(known, _, _)| known.cmp(name));
+            found.is_ok_and(|index| names[index].1)
+        });
+        let agenda = self.agenda(lane);
+        if visit.is_deep {
+            for (name, _, _) in names.iter().rev().filter(|(_, is_directory, _)| *is_directory) {
+                let directory = crate::queue::mark_set::entry_path(&visit.directory, name);
+                let visit = Visit { directory, after: None, is_push: true, ..visit.clone() };
+                agenda.visits.push(visit);
+            }
+        }
+        let names = names.into_iter().map(|(name, is_directory, content_bytes)| {
+            let need = if is_directory { Need::Directory } else { Need::Content };
+            (name, need, content_bytes)
         });
         let parcel =
             Parcel { directory: visit.directory.clone(), names: names.collect(), born: visit.born };
-        let agenda = self.agenda(lane);
         agenda.parcels.push_back(parcel);
-        if visit.is_deep {
-            for entry in
-                page.entries.iter().rev().filter(|entry| entry.metadata.kind.is_directory())
-            {
-                let directory = crate::queue::mark_set::entry_path(&visit.directory, &entry.name);
-                agenda.visits.push(Visit {
-                    directory,
-                    after: None,
-                    is_push: true,
-                    ..visit.clone()
-                });
-            }
-        }
     }
 
     fn on_looked(&mut self, id: WorkId, looked: Looked, now: Instant, out: &mut Vec<Output>) {

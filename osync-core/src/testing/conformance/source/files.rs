@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::model::metadata::{Kind, Stamp};
+use crate::model::name::Name;
 use crate::model::timestamp::Timestamp;
 use crate::testing::conformance::source::{PLAIN, SourceFixture, look, open, read_all, rel};
 
@@ -38,6 +39,48 @@ pub(super) fn ranges_are_read_as_asked(fixture: &dyn SourceFixture) {
     assert_eq!(metadata.kind, Kind::File { size_bytes: 400_000 });
     let mut empty = open(fixture, b"empty").expect("the file is there");
     assert_eq!(read_all(empty.as_mut(), 0), [0_u8; 0]);
+}
+
+pub(super) fn bytes_are_appended_as_asked(fixture: &dyn SourceFixture) {
+    fixture.write(b"file", b"0123456789");
+    let mut file = open(fixture, b"file").expect("the file is there");
+    let mut bytes = b"before ".to_vec();
+
+    assert_eq!(file.append_to(&mut bytes, 2, 3).expect(PLAIN), 3);
+    assert_eq!(bytes, b"before 234", "no more than asked for, behind what was there");
+    assert_eq!(file.append_to(&mut bytes, 8, 100).expect(PLAIN), 2);
+    assert_eq!(bytes, b"before 23489", "the end of the file cuts it short");
+    assert_eq!(file.append_to(&mut bytes, 0, 0).expect(PLAIN), 0);
+    assert_eq!(file.append_to(&mut bytes, 10, 1).expect(PLAIN), 0);
+    assert_eq!(bytes, b"before 23489", "nothing is nothing");
+}
+
+pub(super) fn a_directory_tells_of_its_names_what_the_source_tells(fixture: &dyn SourceFixture) {
+    let source = fixture.source();
+    fixture.mkdir(b"d");
+    fixture.mkdir(b"d/directory");
+    fixture.write(b"d/file", b"content");
+    fixture.symlink(b"d/link", b"file");
+    fixture.fifo(b"d/pipe");
+    let directory = source.directory(&rel(b"d")).expect(PLAIN).expect("it is there");
+
+    for text in ["directory", "file", "link", "pipe", "none"] {
+        let name = Name::new(text.as_bytes()).expect("a name");
+        let path = rel(&[b"d/", text.as_bytes()].concat());
+        let told = directory.metadata(&name).expect(PLAIN);
+        assert_eq!(told, source.metadata(&path).expect(PLAIN), "{path}");
+    }
+    let name = Name::new(*b"file").expect("a name");
+    let mut file = directory.open(&name).expect(PLAIN).expect("the file is there");
+    assert_eq!(directory.metadata(&name).expect(PLAIN), Some(file.metadata().expect(PLAIN)));
+    assert_eq!(read_all(file.as_mut(), 0), b"content");
+    fixture.remove(b"d/file");
+    assert_eq!(directory.metadata(&name).expect(PLAIN), None, "it is looked at anew");
+    assert!(directory.open(&name).expect(PLAIN).is_none());
+    for path in [&b"none"[..], b"none/below", b"d/link", b"d/pipe"] {
+        let Some(none) = source.directory(&rel(path)).expect(PLAIN) else { continue };
+        assert_eq!(none.metadata(&name).expect(PLAIN), None, "nothing lies below {}", rel(path));
+    }
 }
 
 pub(super) fn an_open_file_outlives_its_name(fixture: &dyn SourceFixture) {

@@ -33,6 +33,37 @@ pub(super) fn pages_come_in_bytewise_order(fixture: &dyn SourceFixture) {
     assert_eq!(list_all(fixture, b"empty", 1), []);
 }
 
+pub(super) fn names_tell_what_a_listing_tells(fixture: &dyn SourceFixture) {
+    fixture.mkdir(b"d");
+    fixture.mkdir(b"d/a-directory");
+    fixture.write(b"d/b-file", b"x");
+    fixture.symlink(b"d/c-link", b"a-directory");
+    fixture.fifo(b"d/d-pipe");
+    fixture.mkdir(b"d/e-directory");
+
+    let mut named = Vec::new();
+    loop {
+        let after = named.last().map(|(name, _): &(Name, bool)| name.clone());
+        let page = fixture.source().names(&rel(b"d"), after.as_ref(), 2);
+        let page = page.expect(PLAIN).expect("the directory is there");
+        assert!(page.names.len() <= 2, "a page keeps to its limit");
+        named.extend(page.names);
+        if !page.has_more {
+            break;
+        }
+    }
+
+    let listed: Vec<(Name, bool)> = list_all(fixture, b"d", 9)
+        .into_iter()
+        .map(|(name, metadata)| (name, metadata.kind.is_directory()))
+        .collect();
+    assert_eq!(named, listed, "names and listings agree");
+    for path in [&b"none"[..], b"d/b-file", b"d/c-link"] {
+        let page = fixture.source().names(&rel(path), None, 1).expect(PLAIN);
+        assert_eq!(page, None, "only directories have names in them");
+    }
+}
+
 pub(super) fn pages_go_on_while_the_directory_changes(fixture: &dyn SourceFixture) {
     for name in ["a", "b", "c", "d", "e"] {
         fixture.write(name.as_bytes(), b"");

@@ -42,15 +42,18 @@ pub trait SourceFixture {
 /// # Panics
 /// With the rule that is broken.
 pub fn check<F: SourceFixture>(mut make: impl FnMut() -> F) {
-    let rules: [fn(&dyn SourceFixture); 11] = [
+    let rules: [fn(&dyn SourceFixture); 14] = [
         metadata_tells_every_kind,
         what_is_not_there_is_none,
         symbolic_links_are_never_followed,
         listings::pages_come_in_bytewise_order,
+        listings::names_tell_what_a_listing_tells,
         listings::pages_go_on_while_the_directory_changes,
         listings::interleaved_listings_do_not_mix,
         files::only_regular_files_open,
         files::ranges_are_read_as_asked,
+        files::bytes_are_appended_as_asked,
+        files::a_directory_tells_of_its_names_what_the_source_tells,
         files::an_open_file_outlives_its_name,
         files::stamps_move_with_every_change,
         odd_names_and_long_paths_are_kept,

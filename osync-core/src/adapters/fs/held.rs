@@ -1,0 +1,69 @@
+//! A directory of a source, found once for a few looks at its names.
+//!
+//! It is let go when they are done: the tree changes behind our back, so no descriptor of a directory
+//! outlives its batch.
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::{self, Errno};
+
+use crate::adapters::fs::RESERVED_NAME;
+use crate::adapters::fs::metadata::look;
+use crate::adapters::fs::source::{DirectorySource, OpenFile, open_regular};
+use crate::model::metadata::{Metadata, Stamp};
+use crate::model::name::Name;
+use crate::model::rel_path::RelPath;
+use crate::ports::source::{SourceDirectory, SourceError, SourceFile};
+
+/// A directory that is held open.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    pub(super) source: &'a DirectorySource,
+    pub(super) path: RelPath,
+    pub(super) directory: OwnedFd,
+}
+
+impl Held<'_> {
+    /// The path of `name`, which is made only where it is told to somebody.
+    fn entry(&self, name: &Name) -> Result<RelPath, SourceError> {
+        self.path
+            .join(name)
+            .map_err(|source| SourceError::Path { directory: self.path.clone(), source })
+    }
+
+    fn answer<T>(
+        &self,
+        verb: &'static str,
+        name: &Name,
+        found: io::Result<Option<T>>,
+    ) -> Result<Option<T>, SourceError> {
+        match found {
+            Ok(Some(found)) => Ok(Some(found)),
+            found => self.source.answer(verb, &self.entry(name)?, found),
+        }
+    }
+}
+
+impl SourceDirectory for Held<'_> {
+    fn metadata(&self, name: &Name) -> Result<Option<(Metadata, Stamp)>, SourceError> {
+        if self.path.as_bytes().len() + 1 + name.as_bytes().len() > RelPath::BYTES_MAX {
+            self.entry(name)?;
+        }
+        if self.path.is_root() && name.as_bytes() == RESERVED_NAME {
+            return Ok(None);
+        }
+        let seen = look(self.directory.as_fd(), name.as_bytes());
+        let seen = seen.map(|seen| seen.filter(|seen| !seen.is_foreign));
+        let seen = self.answer("look at", name, seen)?;
+        Ok(seen.map(|seen| (seen.metadata, seen.stamp)))
+    }
+
+    fn open(&self, name: &Name) -> Result<Option<Box<dyn SourceFile>>, SourceError> {
+        let file = match open_regular(self.directory.as_fd(), name.as_bytes()) {
+            // Another kind of thing has taken its place.
+            Err(Errno::LOOP | Errno::NXIO) => Ok(None),
+            file => file.map(Some),
+        };
+        let Some(file) = self.answer("open", name, file)? else { return Ok(None) };
+        Ok(Some(Box::new(OpenFile::new(self.entry(name)?, file))))
+    }
+}

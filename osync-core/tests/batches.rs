@@ -1,0 +1,51 @@
+//! What goes into one message of small files.
+
+#![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
+
+use std::time::Instant;
+
+use osync_core::model::name::Name;
+use osync_core::model::need::Need;
+use osync_core::model::rel_path::RelPath;
+use osync_core::protocol::source::job::{Done, Job, Looked, Outcome, Placed};
+use osync_core::runtime::read;
+use osync_core::testing::mem_tree::MemTree;
+
+/// Looks at `names` at the root of `tree` with a limit of `inline_bytes_max` a file and
+/// `batch_bytes_max` together.
+fn look(tree: &MemTree, names: &[&str], inline_bytes_max: u64, batch_bytes_max: usize) -> Looked {
+    let names =
+        names.iter().map(|name| (Name::new(name.as_bytes()).unwrap(), Need::Content)).collect();
+    let job = Job::Look { directory: RelPath::root(), names, inline_bytes_max, batch_bytes_max };
+    let Done::Looked(looked) = read::perform(tree, &job, &mut None, Instant::now) else {
+        panic!("a look is answered by what was seen");
+    };
+    looked.unwrap()
+}
+
+fn placed(content_bytes: u64) -> Outcome {
+    Outcome::Placed(Placed::Other { content_bytes })
+}
+
+#[test]
+fn a_file_that_would_overfill_a_batch_is_left_for_the_next() {
+    let tree = MemTree::new();
+    for name in ["a", "b", "c"] {
+        tree.write(name, [7; 60]);
+    }
+    tree.write("d", [7; 30]);
+
+    let looked = look(&tree, &["a", "b", "c", "d"], 60, 100);
+
+    assert_eq!(looked.outcomes, [placed(60), Outcome::Left, Outcome::Left, placed(30)]);
+    assert_eq!(looked.payload.len() - looked.items_bytes as usize, 90);
+}
+
+#[test]
+fn a_single_file_is_read_however_small_the_batch() {
+    let tree = MemTree::new();
+    tree.write("a", [7; 60]);
+
+    assert_eq!(look(&tree, &["a"], 60, 10).outcomes, [placed(60)]);
+    assert_eq!(look(&tree, &["a"], 59, 100).outcomes, [Outcome::Large]);
+}
