@@ -12,5 +12,6 @@ mod churn;
 
 mod arguments;
 mod faults;
+mod filters;
 mod live;
 mod once;

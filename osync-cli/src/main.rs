@@ -12,17 +12,21 @@ mod render;
 
 use std::error::Error;
 use std::iter;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use osync_core::adapters::feed::inotify::InotifyFeed;
+use osync_core::adapters::filters::FilteredSource;
 use osync_core::adapters::fs::sink::DirectorySink;
 use osync_core::adapters::fs::source::DirectorySource;
 use osync_core::adapters::transport::zmq::ZmqTransport;
 use osync_core::model::connection::ConnectionDetails;
+use osync_core::ports::change_feed::ChangeFeed;
+use osync_core::ports::source::Source;
 use osync_core::{Mirror, SinkEndpoint, SourceEndpoint};
 
-use crate::args::Command;
+use crate::args::{Command, SourceArguments};
 use crate::follow::{Endpoint, follow};
 use crate::render::{Renderer, printable};
 
@@ -51,9 +55,10 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             let target = directories::made(&directories::apart(&source, &target)?)?;
             let renderer = Arc::new(Renderer::install());
             log::info!("mirroring {} into {}", source.display(), target.display());
+            let (entries, feed) = opened(&source, &source_arguments)?;
             let mirror = Mirror::start(
-                Arc::new(DirectorySource::open(&source)?),
-                Box::new(InotifyFeed::new(&source)?),
+                entries,
+                feed,
                 Arc::new(DirectorySink::open(&target)?),
                 source_arguments.options(),
                 sink_arguments.options(),
@@ -64,9 +69,10 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
         Command::Source { source, channels, source_arguments } => {
             let source = directories::existing(&source)?;
             let renderer = Arc::new(Renderer::install());
+            let (entries, feed) = opened(&source, &source_arguments)?;
             let endpoint = SourceEndpoint::start(
-                Arc::new(DirectorySource::open(&source)?),
-                Box::new(InotifyFeed::new(&source)?),
+                entries,
+                feed,
                 &ZmqTransport::new(),
                 &channels.into(),
                 source_arguments.options(),
@@ -91,6 +97,22 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             follow(Endpoint::Sink(endpoint), once, &renderer)
         }
     }
+}
+
+/// A source, and who tells of its changes.
+type Watched = (Arc<dyn Source>, Box<dyn ChangeFeed>);
+
+/// The directory `root` and its changes, less what is to be left out.
+fn opened(root: &Path, arguments: &SourceArguments) -> Result<Watched, Box<dyn Error>> {
+    let source: Arc<dyn Source> = Arc::new(DirectorySource::open(root)?);
+    let feed = InotifyFeed::new(root)?;
+    Ok(match arguments.filter(&source)? {
+        None => (source, Box::new(feed)),
+        Some(filter) => {
+            let feed = feed.with_filter(Arc::clone(&filter));
+            (Arc::new(FilteredSource::new(source, filter)), Box::new(feed))
+        }
+    })
 }
 
 /// An error and its causes on one line.

@@ -1,7 +1,18 @@
 //! What may be said of the reading end, in one process or alone.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use clap::Args;
+use osync_core::adapters::filters::{Filter, Rules};
+use osync_core::model::name::Name;
 use osync_core::options::SourceOptions;
+use osync_core::ports::source::Source;
+
+/// The file that leaves names out of its directory, with --ignore-files.
+const IGNORE_FILE: &[u8] = b".osyncignore";
 
 /// How the source is read and served.
 #[derive(Debug, Args)]
@@ -9,11 +20,60 @@ pub(crate) struct SourceArguments {
     /// Threads that read SRC, 1 to 64.
     #[arg(long, value_name = "N", default_value_t = SourceOptions::default().readers)]
     readers: usize,
+    /// Leaves out what matches PATTERN, in the syntax of gitignore: not sent, not watched, and left
+    /// alone at the sink. May be given again. Of all patterns the last that matches decides: first
+    /// come those of --exclude-from, then --exclude, then --include. [default: nothing]
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<OsString>,
+    /// Keeps what matches PATTERN, though others leave it out. Nothing is kept below a directory that
+    /// is left out. May be given again. [default: nothing]
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<OsString>,
+    /// Reads patterns from FILE, one a line, as in a gitignore file. May be given again.
+    /// [default: none]
+    #[arg(long, value_name = "FILE")]
+    exclude_from: Vec<PathBuf>,
+    /// Honours files called .osyncignore in SRC, each for its directory and below. [default: off]
+    #[arg(long)]
+    ignore_files: bool,
+    /// Removes from the sink what is left out, instead of leaving it alone. [default: off]
+    #[arg(long)]
+    delete_excluded: bool,
 }
 
 impl SourceArguments {
     /// What the library is to be told.
     pub(crate) fn options(&self) -> SourceOptions {
         SourceOptions::default().with_readers(self.readers)
+    }
+
+    /// What of `source` is to be left out; `None` if nothing is.
+    pub(crate) fn filter(&self, source: &Arc<dyn Source>) -> Result<Option<Arc<Filter>>, String> {
+        let mut lines = Vec::new();
+        for file in &self.exclude_from {
+            let content = std::fs::read(file).map_err(|error| {
+                format!("cannot read --exclude-from {}: {error}", file.display())
+            })?;
+            let ends = |byte: &u8| *byte == b'\n';
+            let unended = |line: &[u8]| line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+            lines.extend(content.split(ends).map(unended));
+        }
+        lines.extend(self.exclude.iter().map(|pattern| pattern.clone().into_vec()));
+        let kept = self.include.iter().map(|pattern| pattern.clone().into_vec());
+        lines.extend(kept.map(|pattern| [b"!", &pattern[..]].concat()));
+        if lines.is_empty() && !self.ignore_files {
+            return Ok(None);
+        }
+        let rules = Rules::new(lines.iter().map(Vec::as_slice));
+        let rules = rules.map_err(|error| format!("cannot exclude: {}", crate::chain(&error)))?;
+        let mut filter = Filter::new(rules);
+        if self.ignore_files {
+            let name = Name::new(IGNORE_FILE).expect("a name");
+            filter = filter.with_ignore_files(name, Arc::clone(source));
+        }
+        if self.delete_excluded {
+            filter = filter.with_delete_excluded();
+        }
+        Ok(Some(Arc::new(filter)))
     }
 }

@@ -1,6 +1,7 @@
 //! Who tells the source that something changed.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, select_biased};
 
@@ -40,8 +41,20 @@ pub trait ChangeFeed: Send {
 }
 
 /// Where a feed reports to. Bounded: [`Reporter::report`] waits while the engine is busy.
-#[derive(Debug, Clone)]
-pub struct Reporter(Sender<Change>);
+#[derive(Clone)]
+pub struct Reporter {
+    sender: Sender<Change>,
+    translation: Option<Translation>,
+}
+
+/// What is to be reported instead of a change.
+type Translation = Arc<dyn Fn(Change) -> Vec<Change> + Send + Sync>;
+
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reporter").field("sender", &self.sender).finish_non_exhaustive()
+    }
+}
 
 /// The engine takes no more reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +65,22 @@ impl Reporter {
     /// Reports into `sender`.
     #[must_use]
     pub fn new(sender: Sender<Change>) -> Self {
-        Self(sender)
+        Self { sender, translation: None }
+    }
+
+    /// Reports what `translation` makes of each change, in its order, instead of the change itself.
+    #[must_use]
+    pub fn through(
+        self,
+        translation: impl Fn(Change) -> Vec<Change> + Send + Sync + 'static,
+    ) -> Self {
+        let translation: Translation = match self.translation {
+            None => Arc::new(translation),
+            Some(later) => {
+                Arc::new(move |change| translation(change).into_iter().flat_map(&*later).collect())
+            }
+        };
+        Self { sender: self.sender, translation: Some(translation) }
     }
 
     /// Hands `change` to the engine.
@@ -60,7 +88,7 @@ impl Reporter {
     /// # Errors
     /// [`Stopped`] once the engine is gone: the feed should end.
     pub fn report(&self, change: Change) -> Result<(), Stopped> {
-        self.0.send(change).map_err(|_| Stopped)
+        self.translated(change, |change| self.sender.send(change).map_err(|_| Stopped))
     }
 
     /// Hands `change` to the engine, unless every sender of `stop` is dropped while it waits.
@@ -75,9 +103,22 @@ impl Reporter {
         stop: &Receiver<Infallible>,
         change: Change,
     ) -> Result<(), Stopped> {
-        select_biased! {
-            recv(stop) -> _ => Err(Stopped),
-            send(self.0, change) -> sent => sent.map_err(|_| Stopped),
+        self.translated(change, |change| {
+            select_biased! {
+                recv(stop) -> _ => Err(Stopped),
+                send(self.sender, change) -> sent => sent.map_err(|_| Stopped),
+            }
+        })
+    }
+
+    fn translated(
+        &self,
+        change: Change,
+        mut send: impl FnMut(Change) -> Result<(), Stopped>,
+    ) -> Result<(), Stopped> {
+        match &self.translation {
+            Some(translation) => translation(change).into_iter().try_for_each(send),
+            None => send(change),
         }
     }
 }

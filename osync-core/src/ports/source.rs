@@ -79,6 +79,24 @@ pub trait Source: Send + Sync {
     ) -> Result<Option<Box<dyn SourceDirectory + 'a>>, SourceError> {
         Ok(Some(Box::new(ByPath { source: self, directory: directory.clone() })))
     }
+
+    /// What at `path` is left out of replication on purpose: though the source does not tell of it, a sink
+    /// keeps what it has there. Nothing, unless a filter says so.
+    ///
+    /// # Errors
+    /// [`SourceError`] if that cannot be told.
+    fn left_out(&self, _path: &RelPath) -> Result<LeftOut, SourceError> {
+        Ok(LeftOut::default())
+    }
+}
+
+/// Which sorts of entry are left out of replication at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LeftOut {
+    /// Directories are.
+    pub directory: bool,
+    /// Everything else is.
+    pub other: bool,
 }
 
 /// One directory of a [`Source`], held for some milliseconds. Used by one thread.

@@ -12,7 +12,7 @@ use crate::model::metadata::{Kind, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
-use crate::ports::source::{Source, SourceDirectory, SourceError, SourceFile};
+use crate::ports::source::{LeftOut, Source, SourceDirectory, SourceError, SourceFile};
 use crate::protocol::source::job::{
     Done, FileEnd, Job, JobError, Listed, Looked, Outcome, Piece, Placed,
 };
@@ -106,13 +106,14 @@ fn list(
 }
 
 /// What lies at `path`, unless something has taken the place it was moved from: hints may be late, and
-/// what the sink has there may be the newcomer, which must not be moved away.
+/// what the sink has there may be the newcomer, which must not be moved away. Nor must what is left out.
 fn stat_moved(
     source: &dyn Source,
     path: &RelPath,
     moved_from: &RelPath,
 ) -> Result<Option<Metadata>, SourceError> {
-    if source.metadata(moved_from)?.is_some() {
+    let left_out = source.left_out(moved_from)?;
+    if source.metadata(moved_from)?.is_some() || left_out.directory || left_out.other {
         return Ok(None);
     }
     Ok(source.metadata(path)?.map(|(metadata, _)| metadata))
@@ -146,7 +147,12 @@ fn look(
         let filled_bytes = payload.len();
         let limits = Limits { inline_bytes_max, batch_bytes_max };
         let looked = look_at(held.as_deref(), name, *need, limits, &mut payload);
+        let looked = looked.and_then(|seen| match seen {
+            Seen::Nothing => absent(source, directory, name),
+            seen @ (Seen::Item(..) | Seen::Other(_)) => Ok(seen),
+        });
         outcomes.push(match looked {
+            Ok(Seen::Nothing) => Outcome::LeftOut,
             Ok(Seen::Item(state, placed)) => {
                 items.push(Item { name: name.clone(), state });
                 Outcome::Placed(placed)
@@ -164,6 +170,21 @@ fn look(
     Ok(Looked { own, own_read_at, payload: Bytes::from(payload), items_bytes, outcomes })
 }
 
+/// What a sink shall have where the source tells of nothing: nothing either, but what is left out stays.
+fn absent(source: &dyn Source, directory: &RelPath, name: &Name) -> Result<Seen, SourceError> {
+    let path = directory
+        .join(name)
+        .map_err(|source| SourceError::Path { directory: directory.clone(), source })?;
+    let LeftOut { directory, other } = source.left_out(&path)?;
+    let state = match (directory, other) {
+        (false, false) => State::Absent,
+        (true, false) => State::AbsentOther,
+        (false, true) => State::AbsentDirectory,
+        (true, true) => return Ok(Seen::Nothing),
+    };
+    Ok(Seen::Item(state, Placed::Absent))
+}
+
 /// How much is read at once.
 #[derive(Clone, Copy)]
 struct Limits {
@@ -174,6 +195,8 @@ struct Limits {
 }
 
 enum Seen {
+    /// Nothing that the source tells of.
+    Nothing,
     Item(State, Placed),
     Other(Outcome),
 }
@@ -188,11 +211,10 @@ fn look_at(
     let found = directory.map_or(Ok(None), |directory| directory.metadata(name))?;
     let (Some(directory), Some((metadata, stamp))) = (directory, found) else {
         // A removal destroys, and only a look at the whole may decide that.
-        return Ok(if need == Need::Content {
-            Seen::Item(State::Absent, Placed::Absent)
-        } else {
-            Seen::Other(Outcome::Changed)
-        });
+        if need != Need::Content {
+            return Ok(Seen::Other(Outcome::Changed));
+        }
+        return Ok(Seen::Nothing);
     };
     let other = Placed::Other { content_bytes: 0 };
     Ok(match (&metadata.kind, need) {

@@ -130,6 +130,12 @@ fn put_item(
             let was_there = sink.remove(path)?;
             Counters::add(&counters.removed, u64::from(was_there));
         }
+        State::AbsentDirectory | State::AbsentOther => {
+            let found = sink.metadata(path)?.map(|found| found.kind.is_directory());
+            let is_unwanted = found == Some(*state == State::AbsentDirectory);
+            let was_there = is_unwanted && sink.remove(path)?;
+            Counters::add(&counters.removed, u64::from(was_there));
+        }
         State::Directory => {
             sink.make_directory(path)?;
         }

@@ -66,6 +66,8 @@ pub fn item() -> impl Strategy<Value = Item> {
     let state = prop_oneof![
         Just(State::Absent),
         Just(State::Directory),
+        Just(State::AbsentDirectory),
+        Just(State::AbsentOther),
         metadata(special).prop_map(State::Special),
         metadata(Just(Kind::File { size_bytes: 0 })).prop_map(State::File),
         metadata(kind()).prop_map(State::Kept),

@@ -107,7 +107,7 @@ pub fn items(
                 }
                 0
             }
-            State::Absent | State::Directory => 0,
+            State::Absent | State::Directory | State::AbsentDirectory | State::AbsentOther => 0,
         };
         let end = at
             .checked_add(bytes)

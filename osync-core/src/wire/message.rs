@@ -227,6 +227,10 @@ pub enum State {
     File(Metadata),
     /// A regular file whose content the sink has, if size and time agree.
     Kept(Metadata),
+    /// No directory; anything else is left out of replication and stays.
+    AbsentDirectory,
+    /// Nothing but perhaps a directory, which is left out of replication and stays.
+    AbsentOther,
 }
 
 /// The sink's view of a part of a directory.

@@ -18,6 +18,7 @@ mod mood;
 mod oracle;
 mod operations;
 mod feed;
+mod filter;
 mod network;
 mod source_side;
 mod sink_side;

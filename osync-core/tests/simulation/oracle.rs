@@ -188,17 +188,13 @@ impl Oracle {
     pub(crate) fn judge_in_sync(
         &self,
         asked_at: Instant,
-        source: &MemTree,
-        sink: &MemTree,
+        differences: &[(RelPath, String)],
     ) -> Result<(), String> {
-        let (ours, theirs) = (source.snapshot(), sink.snapshot());
-        for path in ours.keys().chain(theirs.keys()) {
-            if self.held_still_since(path, asked_at) && ours.get(path) != theirs.get(path) {
-                let (here, there) = (source.look(path.as_bytes()), sink.look(path.as_bytes()));
-                return Err(format!("in sync, it says, but {path} is {here:?} and {there:?}"));
-            }
+        let stood_still = |(path, _): &&(RelPath, String)| self.held_still_since(path, asked_at);
+        match differences.iter().find(stood_still) {
+            Some((_, difference)) => Err(format!("in sync, it says, but {difference}")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether nothing changed at `path`, and nothing was moved there with a directory above.

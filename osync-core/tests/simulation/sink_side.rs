@@ -285,7 +285,7 @@ impl World {
         };
         self.sink.had_problems = problems > 0;
         if problems == 0 {
-            let judged = self.oracle.judge_in_sync(asked_at, &self.source.tree, &self.sink.tree);
+            let judged = self.oracle.judge_in_sync(asked_at, &self.differences());
             self.expect(judged);
         }
     }

@@ -18,6 +18,7 @@ use osync_core::runtime::read::{self, OpenFile};
 use osync_core::testing::mem_tree::MemTree;
 
 use crate::feed::Feed;
+use crate::filter::View;
 use crate::random::Random;
 use crate::world::{Event, World};
 
@@ -36,6 +37,7 @@ fn next_session() -> SessionId {
 
 pub(crate) struct SourceSide {
     pub(crate) tree: MemTree,
+    pub(crate) view: View,
     pub(crate) feed: Feed,
     /// Counts restarts: what was meant for an earlier one is dropped.
     pub(crate) incarnation: u64,
@@ -72,9 +74,11 @@ pub(crate) struct Read {
 }
 
 impl SourceSide {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant, random: &mut Random) -> Self {
+        let tree = MemTree::new();
         Self {
-            tree: MemTree::new(),
+            view: View::new(&tree, random),
+            tree,
             feed: Feed::new(0, now),
             incarnation: 0,
             machine: None,
@@ -181,7 +185,7 @@ impl World {
         if open.is_none() {
             self.source.read_at.insert(work, now);
         }
-        let done = read::perform(&self.source.tree, &job, &mut open, || now);
+        let done = read::perform(self.source.view.source(), &job, &mut open, || now);
         if let Done::Looked(Ok(looked)) = &done {
             self.trace(|| format!("read {work:?} {:?}", looked.outcomes));
         }

@@ -10,6 +10,7 @@ use osync_core::model::change::Change;
 use osync_core::model::connection::Channel;
 use osync_core::model::frame::Frame;
 use osync_core::model::metadata::Kind;
+use osync_core::model::rel_path::RelPath;
 use osync_core::ports::sink::Sink;
 use osync_core::ports::transport::PeerId;
 use osync_core::testing::mem_tree::MemTree;
@@ -102,13 +103,14 @@ impl World {
         let notice_micros = *random.pick(&[1_000, 50_000, 8_000_000]);
         let read_micros = *random.pick(&[300, 5_000, 100_000]);
         let write_micros = *random.pick(&[300, 5_000, 50_000]);
+        let source = SourceSide::new(now, &mut random);
         Self {
             mood: mood(seed),
             random,
             now,
             events: BTreeMap::new(),
             oracle: Oracle::default(),
-            source: SourceSide::new(now),
+            source,
             sink: SinkSide::new(),
             network: Network::new(latency_micros, notice_micros, now),
             is_quiet: false,
@@ -308,6 +310,10 @@ impl World {
         }
     }
 
+    pub(crate) fn differences(&self) -> Vec<(RelPath, String)> {
+        self.source.view.differences(&self.source.tree, &self.sink.tree)
+    }
+
     fn on_quiet(&mut self) {
         self.trace(|| "quiet".to_owned());
         self.is_quiet = true;
@@ -324,12 +330,11 @@ impl World {
             self.ask();
             self.was_asked = self.sink.has_questions();
         }
-        let is_settled = is_answered
-            && self.source.is_idle(self.now)
-            && self.source.tree.diff(&self.sink.tree).is_empty();
+        let is_settled =
+            is_answered && self.source.is_idle(self.now) && self.differences().is_empty();
         self.content_checks = if is_settled { self.content_checks + 1 } else { 0 };
         if !is_settled && self.now > self.settled_by {
-            let differences = self.source.tree.diff(&self.sink.tree);
+            let differences = self.differences();
             let (source, sink) = (self.source.describe(self.now), self.sink.describe());
             self.fail(&format!("not settled: {differences:#?}\n{source}\n{sink}"));
         }

@@ -129,6 +129,8 @@ pub enum Outcome {
     Unsteady,
     /// It is not the directory it was thought to be: look again without that thought.
     Changed,
+    /// A filter leaves it out: nothing is to be done.
+    LeftOut,
     /// It could not be read: one line says why.
     Failed(String),
 }

@@ -18,6 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, select_biased};
 
 use crate::adapters::feed::inotify::limits::{explain, is_gone, is_watch_limit};
 use crate::adapters::feed::inotify::renames::Renames;
+use crate::adapters::feed::inotify::scope::Scope;
 use crate::adapters::feed::inotify::session::{Fences, Session};
 use crate::adapters::feed::inotify::signal::Signal;
 use crate::adapters::feed::inotify::tree::{Seen, Tree};
@@ -43,6 +44,7 @@ const RESTART_GAP_SECONDS: u64 = 1;
 #[derive(Debug)]
 pub(super) struct Driver {
     root: PathBuf,
+    scope: Scope,
     reporter: Reporter,
     stop: Receiver<Infallible>,
     /// Shared with the feed, which sends fences.
@@ -87,6 +89,7 @@ impl Driver {
     pub(super) fn open(
         root: &Path,
         retry_after: Duration,
+        scope: Scope,
         reporter: Reporter,
         stop: Receiver<Infallible>,
     ) -> Result<(Self, Arc<Mutex<Fences>>), String> {
@@ -96,6 +99,7 @@ impl Driver {
         walks.begin(RelPath::root(), Change::Ready);
         let driver = Self {
             root: root.to_path_buf(),
+            scope,
             reporter,
             stop,
             fences: Arc::clone(&fences),
@@ -159,19 +163,23 @@ impl Driver {
         match signal {
             Signal::Named(path, touch) => {
                 self.give_up_above(&path)?;
+                self.walk_if_ruled(&path, Touch::Settled);
                 self.look_at(path, touch)?;
             }
             Signal::Departed(path, cookie) => {
                 self.give_up_above(&path)?;
+                self.walk_if_ruled(&path, Touch::Settled);
                 self.renames.depart(path, cookie, Instant::now());
             }
             Signal::Arrived(path, cookie) => {
                 let from = self.renames.arrive(cookie);
                 self.give_up_above(&path)?;
+                self.walk_if_ruled(&path, Touch::Settled);
                 self.arrived(from, path)?;
             }
             Signal::Touched(path, touch) => {
                 self.give_up_above(&path)?;
+                self.walk_if_ruled(&path, touch);
                 self.report(Change::Entry { path, touch })?;
             }
             Signal::Fence(turn) => {
@@ -190,6 +198,8 @@ impl Driver {
     /// What went away may have left a directory: one that was hidden by a mount, for example.
     fn look_at(&mut self, path: RelPath, touch: Touch) -> Result<(), Stopped> {
         let touch = match self.tree.look(&path) {
+            // One that is left out may have taken the place of a file that is not.
+            Seen::Directory if self.scope.skips(&path) => Touch::Settled,
             Seen::Directory => {
                 self.walk_from(path);
                 return Ok(());
@@ -211,7 +221,7 @@ impl Driver {
         }
         match from {
             Some(from) if seen != Seen::Nothing => {
-                if is_directory {
+                if is_directory && !self.scope.skips(&to) {
                     self.walk_from(to.clone());
                 }
                 self.report(Change::Renamed { from, to, is_directory })
@@ -230,6 +240,15 @@ impl Driver {
     /// Takes first halves of renames for moves out of the tree.
     fn give_up(&mut self, which: impl FnOnce(&mut Renames) -> Vec<RelPath>) -> Result<(), Stopped> {
         which(&mut self.renames).into_iter().try_for_each(|path| self.look_at(path, Touch::Settled))
+    }
+
+    /// If `path` says what is left out, there may be more to watch from now on.
+    fn walk_if_ruled(&mut self, path: &RelPath, touch: Touch) {
+        if touch == Touch::Settled
+            && let Some(directory) = self.scope.renewed_by(path)
+        {
+            self.walk_from(directory);
+        }
     }
 
     fn walk_from(&mut self, path: RelPath) {
@@ -274,7 +293,9 @@ impl Driver {
                 }
                 continue;
             }
-            match self.tree.list_directories(&step.path, &mut found) {
+            let listed = self.tree.list_directories(&step.path, &mut found);
+            found.retain(|directory| !self.scope.skips(directory));
+            match listed {
                 Ok(()) => self.walks.extend(step, &mut found),
                 Err(errno) => {
                     let reason = format!("cannot be listed: {}", std::io::Error::from(errno));

@@ -13,7 +13,7 @@
 //! Invariant: every directory of the tree is watched, or there is a walk under way that will come to it, or
 //! an event about it or a directory above it is still in a queue, and will begin such a walk.
 //!
-//! Files from low to high: limits, renames, tree, signal, queue, session, unwatched, walks, driver.
+//! Files from low to high: limits, renames, tree, signal, scope, queue, session, unwatched, walks, driver.
 //!
 //! `/proc` must be mounted: the tree is watched through the descriptor of its root, so that it may be moved.
 //!
@@ -23,6 +23,7 @@ mod driver;
 mod limits;
 mod queue;
 mod renames;
+mod scope;
 mod session;
 mod signal;
 mod tree;
@@ -38,7 +39,9 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 
 use crate::adapters::feed::inotify::driver::{Driver, lock};
+use crate::adapters::feed::inotify::scope::Scope;
 use crate::adapters::feed::inotify::session::Fences;
+use crate::adapters::filters::Filter;
 use crate::ports::change_feed::{ChangeFeed, FeedError, Reporter};
 
 /// A [`ChangeFeed`] of a local directory tree.
@@ -53,6 +56,7 @@ use crate::ports::change_feed::{ChangeFeed, FeedError, Reporter};
 pub struct InotifyFeed {
     root: PathBuf,
     retry_after: Duration,
+    scope: Scope,
     running: Option<Running>,
 }
 
@@ -78,8 +82,18 @@ impl InotifyFeed {
         Ok(Self {
             root,
             retry_after: Duration::from_secs(Self::RETRY_AFTER_SECONDS_DEFAULT),
+            scope: Scope::default(),
             running: None,
         })
+    }
+
+    /// Neither watches directories that `filter` leaves out nor reports what it leaves out.
+    ///
+    /// A directory that is left out later stays watched until the feed begins afresh.
+    #[must_use]
+    pub fn with_filter(mut self, filter: Arc<Filter>) -> Self {
+        self.scope = Scope::of(filter);
+        self
     }
 
     /// How often to report what cannot be watched as [`Change::Lost`], and to try again to watch it.
@@ -95,7 +109,9 @@ impl InotifyFeed {
 impl ChangeFeed for InotifyFeed {
     fn start(&mut self, reporter: Reporter) -> Result<(), FeedError> {
         let (stop, stopped) = bounded(0);
-        let (driver, fences) = Driver::open(&self.root, self.retry_after, reporter, stopped)
+        let scope = self.scope.clone();
+        let reporter = scope.limit(reporter);
+        let (driver, fences) = Driver::open(&self.root, self.retry_after, scope, reporter, stopped)
             .map_err(|reason| refused(&self.root, reason.into()))?;
         let thread = std::thread::Builder::new()
             .name("osync-feed".to_owned())

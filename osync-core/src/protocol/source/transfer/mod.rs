@@ -339,6 +339,14 @@ impl Transfer {
         }
     }
 
+    /// There is nothing to do at a name that a filter leaves out, and nothing to complain about.
+    fn left_out(&mut self, directory: &RelPath, name: &Name) {
+        self.solved(directory, name);
+        if let Ok(path) = directory.join(name) {
+            self.problems.void_below(&path);
+        }
+    }
+
     fn send_data(&mut self, message: Message, payload: Bytes, now: Instant, out: &mut Vec<Output>) {
         let frame = self.data.frame(message, payload, now);
         Counters::add(&self.counters.wire_bytes, frame.len_bytes() as u64);

@@ -214,6 +214,7 @@ impl Transfer {
         let mut unsteady = Vec::new();
         let mut larges = Vec::new();
         let mut made = Vec::new();
+        let mut left_out = Vec::new();
         for ((name, need), outcome) in asked.into_iter().zip(looked.outcomes) {
             if !matches!(outcome, Outcome::Placed(_)) {
                 self.flight.claims.release(&directory, &name);
@@ -234,13 +235,19 @@ impl Transfer {
                 Outcome::Large => larges.push(Large { directory: directory.clone(), name, born }),
                 Outcome::Left => left.push((name, need)),
                 Outcome::Unsteady => unsteady.push(name),
+                Outcome::LeftOut => left_out.push(name),
                 Outcome::Changed => again.push((name, Urgency::Now)),
                 Outcome::Failed(text) => failed.push((name, text)),
             }
         }
+        // What is left out may have come or gone, and with it the directory's own time.
+        let wants_own = wants_own_only || !left_out.is_empty();
         let has_items = !names.is_empty();
         for (name, urgency) in again {
             self.mark_entry(lane, &directory, &name, urgency, born, now);
+        }
+        for name in left_out {
+            self.left_out(&directory, &name);
         }
         for name in unsteady {
             self.on_unsteady(lane, &directory, name, born, now);
@@ -265,7 +272,7 @@ impl Transfer {
         }
         self.requeue(lane, &directory, left, born);
         let own = self.flight.claims.newest_own(&directory, looked.own_read_at, looked.own);
-        if !has_items && (!wants_own_only || own.is_none()) {
+        if !has_items && (!wants_own || own.is_none()) {
             self.end(id, now, out);
             return;
         }
