@@ -20,7 +20,7 @@ const LATENCY_MEDIAN_MAX: Duration = Duration::from_millis(200);
 type Change = (&'static str, fn(&Path));
 
 /// In this order: later ones build on earlier ones.
-const CHANGES: [Change; 25] = [
+const CHANGES: [Change; 30] = [
     ("create", |root| tree::write(root, "new", "new")),
     ("overwrite", |root| {
         tree::write(root, "new", "longer than before");
@@ -61,6 +61,24 @@ const CHANGES: [Change; 25] = [
     }),
     ("touch of the root", |root| {
         tree::set_modified(root, 1_234_567_890, 2);
+    }),
+    ("attribute", |root| {
+        tree::set_attribute(root.join("renamed"), "user.a", b"1");
+    }),
+    ("attribute of a directory", |root| {
+        tree::set_attribute(root.join("d2"), "user.a", &[1; 2_000]);
+    }),
+    ("access list", |root| {
+        let list = &tree::ACCESS_LIST;
+        tree::set_attribute(root.join("renamed"), "system.posix_acl_access", list);
+        tree::set_attribute(root.join("d2"), "system.posix_acl_default", list);
+    }),
+    ("chmod of what has an access list", |root| tree::set_mode(root.join("renamed"), 0o660)),
+    ("attributes removed", |root| {
+        for name in ["user.a", "system.posix_acl_access"] {
+            // There is none where the file system has no attributes.
+            rustix::fs::removexattr(root.join("renamed"), name).unwrap_or_default();
+        }
     }),
     ("symlink, changed and dangling", |root| {
         symlink("renamed", root.join("link")).unwrap();

@@ -10,7 +10,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, mknodat, utimensat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, mknodat, utimensat,
+};
+use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::wait;
@@ -67,6 +70,7 @@ pub(crate) struct Node {
     modified: (i64, i64),
     link_target: Vec<u8>,
     content_hash: u64,
+    attributes: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// Every entry at or below `root` by its path, which is empty for the root itself.
@@ -101,10 +105,28 @@ pub(crate) fn snapshot(root: &Path) -> io::Result<BTreeMap<Vec<u8>, Node>> {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             link_target,
             content_hash: hasher.finish(),
+            attributes: attributes(&path)?,
         };
         nodes.insert(relative, node);
     }
     Ok(nodes)
+}
+
+/// All extended attributes of what lies at `path`, access lists among them. Others than root see not all.
+fn attributes(path: &Path) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let mut names = vec![0; 64 * 1024];
+    let length = match rustix::fs::llistxattr(path, &mut names) {
+        Err(Errno::OPNOTSUPP) => 0,
+        length => length?,
+    };
+    let mut attributes = BTreeMap::new();
+    for name in names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        let mut value = vec![0; 64 * 1024];
+        let length = rustix::fs::lgetxattr(path, name, &mut value)?;
+        value.truncate(length);
+        attributes.insert(name.to_vec(), value);
+    }
+    Ok(attributes)
 }
 
 fn differences(source: &BTreeMap<Vec<u8>, Node>, target: &BTreeMap<Vec<u8>, Node>) -> Vec<String> {
@@ -139,6 +161,48 @@ pub(crate) fn write(root: &Path, path: impl AsRef<Path>, content: impl AsRef<[u8
 
 pub(crate) fn set_mode(path: impl AsRef<Path>, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Sets an extended attribute, of a link itself. Where the file system holds none this says so and does nothing.
+pub(crate) fn set_attribute(path: impl AsRef<Path>, name: &str, value: &[u8]) {
+    match rustix::fs::lsetxattr(path.as_ref(), name, value, XattrFlags::empty()) {
+        Err(Errno::OPNOTSUPP) => println!("SKIP {name}: the file system has no such attributes"),
+        set => set.unwrap(),
+    }
+}
+
+/// Owner rw-, user 1 r--, group r--, mask r--, others ---.
+pub(crate) const ACCESS_LIST: [u8; 44] = [
+    2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 1, 0, 0, 0, 4, 0, 4, 0, 255, 255, 255,
+    255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
+];
+
+/// Access lists, capabilities and attributes of every kind of entry.
+fn fill_attributes(root: &Path) {
+    let directory = root.join("attributes");
+    write(root, "attributes/listed", "x");
+    write(root, "attributes/inherits/in", "x");
+    set_attribute(directory.join("listed"), "system.posix_acl_access", &ACCESS_LIST);
+    set_attribute(directory.join("listed"), "user.empty", b"");
+    // What is made there from now on gets a list that was not asked for.
+    set_attribute(directory.join("inherits"), "system.posix_acl_default", &ACCESS_LIST);
+    set_attribute(&directory, "user.long", &[7; 3_000]);
+    set_attribute(root, "user.root", b"1");
+    if is_root() {
+        for entry in ["attributes/link", "attributes/pipe"] {
+            if entry.ends_with("link") {
+                symlink("listed", root.join(entry)).unwrap();
+            } else {
+                make_fifo(root.join(entry));
+            }
+            set_attribute(root.join(entry), "trusted.t", b"\x00\xff");
+        }
+        write(root, "attributes/able", "x");
+        std::os::unix::fs::lchown(directory.join("able"), Some(12_345), Some(54_321)).unwrap();
+        let mut capability = [0; 20];
+        (capability[3], capability[5]) = (2, 4); // cap_net_bind_service, permitted
+        set_attribute(directory.join("able"), "security.capability", &capability);
+    }
 }
 
 /// Sets the time of the last change, of a link itself and not of what it points to.
@@ -217,6 +281,7 @@ pub(crate) fn fill_nasty(root: &Path) {
             set_mode(root.join(format!("directory modes/{mode:o}")), mode);
         }
     }
+    fill_attributes(root);
     if is_root() {
         write(root, "owned", "x");
         std::os::unix::fs::lchown(root.join("owned"), Some(12_345), Some(54_321)).unwrap();

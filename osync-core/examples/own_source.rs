@@ -15,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use osync_core::Mirror;
 use osync_core::adapters::feed::channel::{ChannelFeed, ChannelFeedHandle};
 use osync_core::adapters::fs::sink::DirectorySink;
+use osync_core::model::attributes::{Attributes, Classes};
 use osync_core::model::change::{Change, Touch};
 use osync_core::model::fidelity::Fidelity;
 use osync_core::model::metadata::{Entry, Kind, Metadata, Stamp};
@@ -78,9 +79,9 @@ impl Notebook {
 }
 
 impl Source for Notebook {
-    /// Notes have no owners.
+    /// Notes have neither owners nor attributes.
     fn fidelity(&self) -> Fidelity {
-        Fidelity { owner: false, set_id: false }
+        Fidelity { owner: false, set_id: false, attributes: Classes::NONE }
     }
 
     fn metadata(&self, path: &RelPath) -> Result<Option<(Metadata, Stamp)>, SourceError> {
@@ -139,7 +140,7 @@ impl SourceFile for Note {
 }
 
 fn metadata(kind: Kind, modified: Timestamp, mode: u32) -> Metadata {
-    Metadata { kind, modified, mode, uid: 0, gid: 0 }
+    Metadata { kind, modified, mode, uid: 0, gid: 0, attributes: Attributes::None }
 }
 
 fn now() -> Timestamp {

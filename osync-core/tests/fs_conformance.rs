@@ -17,7 +17,7 @@ use osync_core::ports::source::{Source, SourceError};
 use osync_core::testing::conformance::sink::{self, SinkFixture};
 use osync_core::testing::conformance::source::{self, SourceFixture};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
@@ -96,6 +96,12 @@ impl SourceFixture for SourceDirectory {
         let time = Timespec { tv_sec: modified.seconds, tv_nsec: modified.nanoseconds.into() };
         let times = Timestamps { last_access: time, last_modification: time };
         rustix::fs::utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    }
+
+    fn set_attribute(&self, path: &[u8], name: &[u8], value: &[u8]) -> bool {
+        let path = self.directory.path().join(OsStr::from_bytes(path));
+        // Links and pipes have no user's attributes, and some file systems none at all.
+        rustix::fs::lsetxattr(path, name, value, XattrFlags::empty()).is_ok()
     }
 }
 

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use osync_core::adapters::fs::sink::DirectorySink;
+use osync_core::model::attributes::Attributes;
 use osync_core::model::metadata::{Kind, Metadata};
 use osync_core::model::rel_path::RelPath;
 use osync_core::model::timestamp::Timestamp;
@@ -47,6 +48,7 @@ fn metadata(kind: Kind, mode: u32) -> Metadata {
         mode,
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
+        attributes: Attributes::None,
     }
 }
 

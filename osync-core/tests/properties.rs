@@ -5,14 +5,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use osync_core::compare::diff::{Difference, diff};
 use osync_core::compare::listing;
+use osync_core::model::attributes::{Attribute, Attributes};
 use osync_core::model::fidelity::Fidelity;
-use osync_core::model::metadata::Entry;
+use osync_core::model::metadata::{Entry, Kind, Metadata};
+use osync_core::model::name::Name;
 use osync_core::model::need::Need;
 use osync_core::model::rel_path::RelPath;
+use osync_core::model::timestamp::Timestamp;
 use osync_core::queue::mark::{Extent, Urgency};
 use osync_core::queue::mark_set::MarkSet;
 use osync_core::testing::strategies;
-use osync_core::wire::message::Envelope;
+use osync_core::wire::message::{Closing, Envelope};
 use osync_core::wire::{decode, encode};
 use proptest::prelude::*;
 
@@ -39,6 +42,42 @@ fn covers(taken: &(RelPath, Extent), path: &RelPath, extent: Extent) -> bool {
         Extent::Entry(need) => {
             at == path && matches!(extent, Extent::Entry(asked) if asked <= *need)
         }
+    }
+}
+
+#[test]
+fn attributes_are_refused_in_the_wrong_form_out_of_order_and_of_no_class() {
+    let file = |names: &[&str], is_digested: bool| {
+        let attribute = |name: &&str| Attribute { name: name.as_bytes().into(), value: [1].into() };
+        let full = Attributes::Full(names.iter().map(attribute).collect());
+        let attributes = if is_digested { full.digested() } else { full };
+        let (modified, kind) = (Timestamp::default(), Kind::File { size_bytes: 0 });
+        Metadata { kind, modified, mode: 0, uid: 0, gid: 0, attributes }
+    };
+    let closes = |metadata: &Metadata| {
+        let closing = Closing { metadata: metadata.clone(), own: None };
+        decode::closing(&encode::closing(&closing)).is_ok()
+    };
+    let lists = |metadata: &Metadata| {
+        let entry = Entry { name: Name::new(*b"f").unwrap(), metadata: metadata.clone() };
+        decode::entries(&encode::entries(&[entry])).is_ok()
+    };
+    let good = file(&["trusted.a", "user.a"], false);
+    let digested = file(&["trusted.a", "user.a"], true);
+
+    assert!(closes(&good) && lists(&digested));
+    assert!(!closes(&digested), "what is to be set comes in full");
+    assert!(!lists(&good), "what is compared comes as digests");
+    for names in [
+        &["user.a", "user.a"][..],
+        &["user.b", "user.a"],
+        &["security.selinux"],
+        &["system.other"],
+        &["user.\0"],
+        &[],
+        &[&["user."; 52].concat()],
+    ] {
+        assert!(!closes(&file(names, false)), "{names:?}");
     }
 }
 
@@ -140,11 +179,19 @@ proptest! {
     fn items_and_entries_come_back_and_nothing_else_does(
         items in prop::collection::vec(strategies::item(), 0..9),
         entries in strategies::listing(),
+        own in prop::option::of(strategies::metadata(Just(Kind::Directory))),
+        metadata in strategies::metadata(Just(Kind::File { size_bytes: 7 })),
     ) {
         let mut payload = Vec::new();
         let items_bytes = encode::append_items(&items, &mut payload);
-        let decoded = decode::items(&payload, items_bytes).unwrap();
-        prop_assert_eq!(decoded.into_iter().map(|(item, _)| item).collect::<Vec<_>>(), items);
+        let (payload, own_bytes) = encode::with_own(Bytes::from(payload), own.as_ref());
+        let put = decode::put(&payload, items_bytes, own_bytes).unwrap();
+        prop_assert_eq!(put.items.into_iter().map(|(item, _)| item).collect::<Vec<_>>(), items);
+        prop_assert_eq!(&put.own, &own);
+        prop_assert!(decode::put(&payload[1..], items_bytes, own_bytes).is_err());
+
+        let closing = Closing { metadata, own };
+        prop_assert_eq!(decode::closing(&encode::closing(&closing)), Ok(closing));
 
         let payload = encode::entries(&entries);
         prop_assert_eq!(decode::entries(&payload), Ok(entries));
@@ -159,6 +206,7 @@ proptest! {
         byte in any::<u8>(),
         payload in prop::collection::vec(any::<u8>(), 0..64),
         items_bytes in any::<u32>(),
+        own_bytes in 0..64_u32,
     ) {
         let mut frame =
             encode::frame(&Envelope { session: 1, sequence: 1, message }, Bytes::new());
@@ -173,8 +221,11 @@ proptest! {
         if let Ok(entries) = decode::entries(&payload) {
             prop_assert!(entries.len() <= payload.len());
         }
-        if let Ok(items) = decode::items(&payload, items_bytes) {
-            prop_assert!(items.len() <= payload.len());
+        for items_bytes in [items_bytes, items_bytes % 64] {
+            if let Ok(put) = decode::put(&payload, items_bytes, own_bytes) {
+                prop_assert!(put.items.len() <= payload.len());
+            }
         }
+        drop(decode::closing(&payload));
     }
 }

@@ -11,8 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders, from the workspace's root, whose files open with a header and stay short.
-const ROOMS: [&str; 5] =
-    ["osync-core/src", "osync-core/tests", "osync-cli/src", "tests", "benches"];
+const ROOMS: [&str; 6] =
+    ["osync-sys/src", "osync-core/src", "osync-core/tests", "osync-cli/src", "tests", "benches"];
 /// A file longer than this holds more than one idea.
 const LINES_MAX: usize = 400;
 

@@ -71,12 +71,14 @@ fn need(ours: &Metadata, theirs: &Metadata, fidelity: Fidelity) -> Option<Need> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::attributes::Attributes;
     use crate::model::timestamp::Timestamp;
 
     fn entry(name: &str, size_bytes: u64, seconds: i64, mode: u32) -> Entry {
         let modified = Timestamp { seconds, nanoseconds: 0 };
         let kind = Kind::File { size_bytes };
-        let metadata = Metadata { kind, modified, mode, uid: 0, gid: 0 };
+        let attributes = Attributes::None;
+        let metadata = Metadata { kind, modified, mode, uid: 0, gid: 0, attributes };
         Entry { name: Name::new(name.as_bytes()).unwrap(), metadata }
     }
 

@@ -54,17 +54,25 @@ fn append(metadata: &Metadata, block: &mut Vec<u8>) {
     block.extend_from_slice(&metadata.mode.to_le_bytes());
     block.extend_from_slice(&metadata.uid.to_le_bytes());
     block.extend_from_slice(&metadata.gid.to_le_bytes());
+    let digests = metadata.attributes.digests();
+    block.push(u8::try_from(digests.len()).unwrap_or(u8::MAX));
+    for (class, digest) in digests.iter() {
+        block.push(*class as u8);
+        block.extend_from_slice(digest.as_bytes());
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::attributes::{Attribute, Attributes};
     use crate::model::name::Name;
     use crate::model::timestamp::Timestamp;
 
     fn entry(name: &str, kind: Kind, mode: u32) -> Entry {
         let modified = Timestamp { seconds: 7, nanoseconds: 9 };
-        let metadata = Metadata { kind, modified, mode, uid: 1, gid: 2 };
+        let attributes = Attributes::None;
+        let metadata = Metadata { kind, modified, mode, uid: 1, gid: 2, attributes };
         Entry { name: Name::new(name.as_bytes()).unwrap(), metadata }
     }
 
@@ -81,6 +89,10 @@ mod tests {
         let mut later = base.clone();
         later.metadata.modified.nanoseconds += 1;
         others.push(later);
+        let mut labelled = base.clone();
+        let label = Attribute { name: (*b"user.a").into(), value: (*b"1").into() };
+        labelled.metadata.attributes = Attributes::new(vec![label]);
+        others.push(labelled);
 
         for other in others {
             assert_ne!(digest_of(&base), digest_of(&other), "{other:?}");
@@ -97,7 +109,7 @@ mod tests {
         let mine = entry("f", Kind::Fifo, 0o600);
         let mut theirs = mine.clone();
         theirs.metadata.uid = 99;
-        let numeric = Fidelity { owner: false, set_id: true };
+        let numeric = Fidelity { owner: false, ..Fidelity::FULL };
         assert_eq!(digest(None, &[mine], numeric), digest(None, &[theirs], numeric));
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::attributes::{Attributes, Classes};
 use crate::model::metadata::{Kind, Metadata};
 use crate::model::timestamp::Timestamp;
 
@@ -18,16 +19,22 @@ pub struct Fidelity {
     pub owner: bool,
     /// The set-user-id and set-group-id bits are kept.
     pub set_id: bool,
+    /// Which extended attributes and access lists are kept.
+    pub attributes: Classes,
 }
 
 impl Fidelity {
     /// Everything an entry can carry.
-    pub const FULL: Self = Self { owner: true, set_id: true };
+    pub const FULL: Self = Self { owner: true, set_id: true, attributes: Classes::ALL };
 
     /// What both `self` and `other` can keep.
     #[must_use]
     pub fn common(self, other: Self) -> Self {
-        Self { owner: self.owner && other.owner, set_id: self.set_id && other.set_id }
+        Self {
+            owner: self.owner && other.owner,
+            set_id: self.set_id && other.set_id,
+            attributes: self.attributes.common(other.attributes),
+        }
     }
 
     /// `metadata` with everything outside this fidelity set to zero, so that equal results mean "nothing to do".
@@ -43,6 +50,7 @@ impl Fidelity {
         if matches!(masked.kind, Kind::Symlink { .. }) {
             masked.mode = 0;
         }
+        masked.attributes = masked.attributes.masked(self.attributes);
         masked
     }
 
@@ -58,6 +66,7 @@ impl Fidelity {
                 mode: 0,
                 uid: 0,
                 gid: 0,
+                attributes: Attributes::None,
             };
         }
         self.masked(metadata)

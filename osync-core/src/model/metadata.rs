@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::attributes::Attributes;
 use crate::model::name::Name;
 use crate::model::timestamp::Timestamp;
 
@@ -55,7 +56,7 @@ impl Kind {
     }
 }
 
-/// Kind, time, permissions and owner of one entry.
+/// Kind, time, permissions, owner and attributes of one entry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Metadata {
     /// What it is.
@@ -68,6 +69,9 @@ pub struct Metadata {
     pub uid: u32,
     /// Numeric group.
     pub gid: u32,
+    /// Extended attributes and access lists: in full where the entry itself was asked for, as digests in
+    /// listings.
+    pub attributes: Attributes,
 }
 
 /// One name of a directory with its metadata.

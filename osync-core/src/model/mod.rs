@@ -3,9 +3,10 @@
 pub mod name;
 pub mod rel_path;
 pub mod timestamp;
+pub mod digest;
+pub mod attributes;
 pub mod metadata;
 pub mod fidelity;
-pub mod digest;
 pub mod need;
 pub mod work_id;
 pub mod frame;

@@ -17,12 +17,16 @@ use crate::model::rel_path::RelPath;
 /// operation that adds or removes a name may leave any times on the directory; the caller sets them
 /// afterwards with [`Sink::set_metadata`].
 ///
+/// Metadata that is to be held comes with its attributes in full; those it does not name are removed. Where
+/// it has digests only, attributes are left alone.
+///
 /// `osync_core::testing::conformance::sink` has the tests an implementation must pass.
 pub trait Sink: Send + Sync {
     /// Which metadata this sink can hold.
     fn fidelity(&self) -> Fidelity;
 
-    /// What lies at `path`, not following a symbolic link; `None` if nothing does.
+    /// What lies at `path`, not following a symbolic link; `None` if nothing does. Here and in listings
+    /// attributes may be told as digests.
     ///
     /// # Errors
     /// [`SinkError`] if that cannot be told.
@@ -80,7 +84,7 @@ pub trait Sink: Send + Sync {
     /// [`SinkError`]; what lay there is untouched.
     fn make_special(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError>;
 
-    /// Gives what lies at `path` these times, permissions and owners, as far as the fidelity goes.
+    /// Gives what lies at `path` these times, permissions, owners and attributes, as far as the fidelity goes.
     ///
     /// # Errors
     /// [`SinkError::Stale`] if nothing of that kind, size or target lies there; nothing is changed.

@@ -19,8 +19,8 @@ pub trait Source: Send + Sync {
         Fidelity::FULL
     }
 
-    /// What lies at `path` now, not following a symbolic link; `None` if nothing does, or nothing that
-    /// can be replicated (a socket, a device).
+    /// What lies at `path` now, not following a symbolic link, its attributes in full; `None` if nothing
+    /// does, or nothing that can be replicated (a socket, a device).
     ///
     /// # Errors
     /// [`SourceError`] if that cannot be told. In particular [`SourceError::RootLost`] rather than `None`
@@ -31,7 +31,10 @@ pub trait Source: Send + Sync {
     /// of their names, `limit` (at least 1) at the most; `None` if there is no such directory.
     ///
     /// Pages of one directory are asked for in order, other calls in between. Entries that vanish
-    /// between listing and looking are left out.
+    /// between listing and looking are left out. Attributes are told as digests; those of an entry that
+    /// cannot be read are [`Attributes::unreadable`], so that the entry is asked for and the reason told.
+    ///
+    /// [`Attributes::unreadable`]: crate::model::attributes::Attributes::unreadable
     ///
     /// # Errors
     /// [`SourceError`] if the page would not be complete.
@@ -146,7 +149,8 @@ impl<S: Source + ?Sized> SourceDirectory for ByPath<'_, S> {
 
 /// One open regular file of a [`Source`]. Used by one thread at a time.
 pub trait SourceFile: Send {
-    /// Metadata and stamp of the open file as of now, even if its name has gone or names another file.
+    /// Metadata, attributes in full, and stamp of the open file as of now, even if its name has gone or names
+    /// another file.
     ///
     /// # Errors
     /// [`SourceError`] if that cannot be told.
@@ -220,6 +224,14 @@ pub enum SourceError {
         path: RelPath,
         /// What the operating system said.
         source: std::io::Error,
+    },
+    /// An entry has more extended attributes than can be replicated.
+    #[error("the extended attributes of {path} are longer than {bytes_max} bytes")]
+    Attributes {
+        /// The entry.
+        path: RelPath,
+        /// The most they may be, names and values together.
+        bytes_max: usize,
     },
     /// The root is gone, unmounted or another one: nothing below it can be told.
     #[error("the source directory is not there: {reason}")]

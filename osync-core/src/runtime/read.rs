@@ -94,7 +94,10 @@ fn list(
 ) -> Result<Option<Listed>, SourceError> {
     let own = if after.is_none() {
         match source.metadata(directory)? {
-            Some((metadata, _)) if metadata.kind.is_directory() => Some(metadata),
+            Some((mut metadata, _)) if metadata.kind.is_directory() => {
+                metadata.attributes = metadata.attributes.digested();
+                Some(metadata)
+            }
             Some(_) | None => return Ok(None),
         }
     } else {
@@ -139,8 +142,10 @@ fn look(
     let mut payload = Vec::with_capacity(batch);
     let mut items = Vec::with_capacity(names.len());
     let mut outcomes = Vec::with_capacity(names.len());
+    // They are encoded with the items, behind all contents.
+    let mut attributes_bytes = 0;
     for (name, need) in names {
-        if payload.len() >= batch_bytes_max {
+        if payload.len() + attributes_bytes >= batch_bytes_max {
             outcomes.push(Outcome::Left);
             continue;
         }
@@ -154,6 +159,7 @@ fn look(
         outcomes.push(match looked {
             Ok(Seen::Nothing) => Outcome::LeftOut,
             Ok(Seen::Item(state, placed)) => {
+                attributes_bytes += state.metadata().map_or(0, |m| m.attributes.len_bytes());
                 items.push(Item { name: name.clone(), state });
                 Outcome::Placed(placed)
             }

@@ -15,7 +15,7 @@ use crate::ports::counters::Counters;
 use crate::ports::sink::{Sink, SinkError, StagedFile};
 use crate::protocol::sink::task::{Action, Finished};
 use crate::runtime::read::chain;
-use crate::wire::message::{Answer, Failure, Message, Range, State};
+use crate::wire::message::{Answer, Closing, Failure, Message, Range, State};
 use crate::wire::{decode, encode};
 
 /// Names of extra entries in one message, in bytes, about.
@@ -56,9 +56,9 @@ pub fn perform(
     counters: &Counters,
 ) -> Finished {
     match action {
-        Action::Put { work, own, payload, items_bytes } => {
-            match put(sink, directory, own.as_ref(), &payload, items_bytes, counters) {
-                Ok(failures) => applied(work, failures),
+        Action::Put { work, payload, items_bytes, own_bytes } => {
+            match decode::put(&payload, items_bytes, own_bytes) {
+                Ok(decoded) => applied(work, put(sink, directory, decoded, &payload, counters)),
                 Err(error) => breach(&error.to_string()),
             }
         }
@@ -66,13 +66,17 @@ pub fn perform(
         Action::Chunk { work, offset_bytes, payload } => {
             chunk(work, offset_bytes, &payload, staging)
         }
-        Action::Close { work, metadata, own, digest } => {
+        Action::Close { work, payload, digest } => {
             let Some(staged) = staging.files.remove(&work) else { return Finished::default() };
-            let result = close(sink, directory, staged, &metadata, own.as_ref(), digest);
+            let closing = match decode::closing(&payload) {
+                Ok(closing) => closing,
+                Err(error) => return breach(&error.to_string()),
+            };
+            let result = close(sink, directory, staged, &closing, digest);
             if result.is_ok() {
                 Counters::add(&counters.entries, 1);
                 Counters::add(&counters.files, 1);
-                Counters::add(&counters.content_bytes, metadata.kind.size_bytes());
+                Counters::add(&counters.content_bytes, closing.metadata.kind.size_bytes());
             }
             applied(work, failure(None, result).into_iter().collect())
         }
@@ -98,12 +102,10 @@ pub fn perform(
 fn put(
     sink: &dyn Sink,
     directory: &RelPath,
-    own: Option<&Metadata>,
+    decode::Put { items, own }: decode::Put,
     payload: &Bytes,
-    items_bytes: u32,
     counters: &Counters,
-) -> Result<Vec<Failure>, decode::DecodeError> {
-    let items = decode::items(payload, items_bytes)?;
+) -> Vec<Failure> {
     let mut failures = Vec::new();
     for (index, (item, content)) in (0_u32..).zip(items) {
         let result = match directory.join(&item.name) {
@@ -113,9 +115,9 @@ fn put(
         failures.extend(failure(Some(index), result));
     }
     if let Some(own) = own {
-        failures.extend(failure(None, set_own(sink, directory, own)));
+        failures.extend(failure(None, set_own(sink, directory, &own)));
     }
-    Ok(failures)
+    failures
 }
 
 fn put_item(
@@ -212,8 +214,7 @@ fn close(
     sink: &dyn Sink,
     directory: &RelPath,
     staged: Staged,
-    metadata: &Metadata,
-    own: Option<&Metadata>,
+    Closing { metadata, own }: &Closing,
     expected: Digest,
 ) -> Result<(), SinkError> {
     let Staged { path, file, hasher, offset_bytes } = staged;
@@ -225,7 +226,7 @@ fn close(
         return Err(SinkError::Stale { path });
     }
     file.commit(metadata)?;
-    own.map_or(Ok(()), |own| set_own(sink, directory, own))
+    own.as_ref().map_or(Ok(()), |own| set_own(sink, directory, own))
 }
 
 fn rename(

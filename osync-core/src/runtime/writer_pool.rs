@@ -14,7 +14,7 @@ use crate::runtime::worker::Worker;
 use crate::runtime::write::{self, Staging};
 
 enum Order {
-    Do(Task),
+    Do(Box<Task>),
     /// The session is over: files that were arriving are forgotten.
     Clear,
 }
@@ -55,7 +55,7 @@ impl WriterPool {
         let mut hasher = DefaultHasher::new();
         task.directory.as_bytes().hash(&mut hasher);
         let index = usize::try_from(hasher.finish() % self.orders.len() as u64).unwrap_or(0);
-        if self.orders[index].send(Order::Do(task)).is_err() {
+        if self.orders[index].send(Order::Do(Box::new(task))).is_err() {
             log::error!("a writer is gone");
         }
     }
@@ -86,7 +86,8 @@ fn serve(
     let mut staging = Staging::default();
     for order in orders {
         match order {
-            Order::Do(Task { directory, ticket, action }) => {
+            Order::Do(task) => {
+                let Task { directory, ticket, action } = *task;
                 let finished = write::perform(sink, &directory, action, &mut staging, counters);
                 if results.send((ticket, finished)).is_err() {
                     return;

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use crate::model::attributes::{Attribute, Attributes, Class, Classes};
 use crate::model::digest::Digest;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Kind, Metadata};
@@ -47,15 +48,46 @@ pub fn kind() -> impl Strategy<Value = Kind> {
     ]
 }
 
-/// Metadata of an entry of `kind`.
+/// Attributes in full, of every class and of some names only, so that they meet; often none.
+pub fn attributes() -> impl Strategy<Value = Attributes> {
+    let name = prop_oneof![
+        "user\\.[ab]",
+        "trusted\\.[ab]",
+        "security\\.[ab]",
+        Just("system.posix_acl_access".to_owned()),
+    ];
+    proptest::collection::btree_map(name, vec(any::<u8>(), 0..9), 0..4).prop_map(|attributes| {
+        let attribute = |(name, value): (String, Vec<u8>)| Attribute {
+            name: name.into_bytes().into(),
+            value: value.into(),
+        };
+        Attributes::new(attributes.into_iter().map(attribute).collect())
+    })
+}
+
+/// Metadata of an entry of `kind`, its attributes in full.
 pub fn metadata(kind: impl Strategy<Value = Kind>) -> impl Strategy<Value = Metadata> {
-    (kind, timestamp(), 0..=0o7777_u32, any::<u32>(), any::<u32>())
-        .prop_map(|(kind, modified, mode, uid, gid)| Metadata { kind, modified, mode, uid, gid })
+    (kind, timestamp(), 0..=0o7777_u32, any::<u32>(), any::<u32>(), attributes()).prop_map(
+        |(kind, modified, mode, uid, gid, attributes)| Metadata {
+            kind,
+            modified,
+            mode,
+            uid,
+            gid,
+            attributes,
+        },
+    )
+}
+
+/// As [`metadata`], its attributes as digests.
+fn digested(kind: impl Strategy<Value = Kind>) -> impl Strategy<Value = Metadata> {
+    metadata(kind)
+        .prop_map(|metadata| Metadata { attributes: metadata.attributes.digested(), ..metadata })
 }
 
 /// The listing of a directory: sorted, each name once.
 pub fn listing() -> impl Strategy<Value = Vec<Entry>> {
-    proptest::collection::btree_map(name(), metadata(kind()), 0..12).prop_map(|entries| {
+    proptest::collection::btree_map(name(), digested(kind()), 0..12).prop_map(|entries| {
         entries.into_iter().map(|(name, metadata)| Entry { name, metadata }).collect()
     })
 }
@@ -86,7 +118,7 @@ pub fn message() -> impl Strategy<Value = Message> {
 }
 
 fn own() -> impl Strategy<Value = Option<Metadata>> {
-    option::of(metadata(Just(Kind::Directory)))
+    option::of(digested(Just(Kind::Directory)))
 }
 
 fn digest() -> impl Strategy<Value = Digest> {
@@ -103,7 +135,12 @@ fn range() -> impl Strategy<Value = Range> {
 }
 
 fn fidelity() -> impl Strategy<Value = Fidelity> {
-    any::<(bool, bool)>().prop_map(|(owner, set_id)| Fidelity { owner, set_id })
+    any::<(bool, bool, [bool; 4])>().prop_map(|(owner, set_id, classes)| {
+        let has = |(class, has): (Class, bool)| has.then_some(class);
+        let attributes = Class::ALL.into_iter().zip(classes).filter_map(has);
+        let attributes = attributes.fold(Classes::NONE, Classes::with);
+        Fidelity { owner, set_id, attributes }
+    })
 }
 
 fn handshake() -> impl Strategy<Value = Message> {
@@ -128,11 +165,10 @@ fn handshake() -> impl Strategy<Value = Message> {
 }
 
 fn data() -> impl Strategy<Value = Message> {
-    let file = any::<u64>().prop_map(|size_bytes| Kind::File { size_bytes });
     prop_oneof![
-        (work(), rel_path(), own(), any::<u32>()).prop_map(
-            |(work, directory, own, items_bytes)| {
-                Message::Put { work, directory, own, items_bytes }
+        (work(), rel_path(), any::<(u32, u32)>()).prop_map(
+            |(work, directory, (items_bytes, own_bytes))| {
+                Message::Put { work, directory, items_bytes, own_bytes }
             }
         ),
         (work(), rel_path(), any::<u64>()).prop_map(|(work, path, size_bytes)| Message::Open {
@@ -142,9 +178,7 @@ fn data() -> impl Strategy<Value = Message> {
         }),
         (work(), any::<u64>())
             .prop_map(|(work, offset_bytes)| Message::Chunk { work, offset_bytes }),
-        (work(), metadata(file), own(), digest()).prop_map(|(work, metadata, own, digest)| {
-            Message::Close { work, metadata, own, digest }
-        }),
+        (work(), digest()).prop_map(|(work, digest)| Message::Close { work, digest }),
         work().prop_map(|work| Message::Abort { work }),
         (work(), range(), digest()).prop_map(|(work, range, digest)| Message::Compare {
             work,
@@ -156,7 +190,7 @@ fn data() -> impl Strategy<Value = Message> {
             range,
             own
         }),
-        (work(), rel_path(), rel_path(), metadata(kind()))
+        (work(), rel_path(), rel_path(), digested(kind()))
             .prop_map(|(work, from, to, metadata)| Message::Rename { work, from, to, metadata }),
         any::<(u64, u64)>()
             .prop_map(|(consumed_bytes, newest)| Message::Credit { consumed_bytes, newest }),

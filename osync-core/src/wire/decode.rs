@@ -1,10 +1,13 @@
 //! Bytes to messages, for bytes nobody vouches for.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 
+use crate::model::attributes::{Attribute, Attributes, Class};
 use crate::model::frame::Frame;
 use crate::model::metadata::{Entry, Kind, Metadata};
-use crate::wire::message::{Answer, Envelope, Item, Message, State};
+use crate::wire::message::{Answer, Closing, Envelope, Item, Message, State};
 use crate::wire::{ITEMS_MAX, MAGIC, TEXT_BYTES_MAX, VERSION};
 
 /// Why bytes are not a message.
@@ -46,7 +49,7 @@ pub fn version(header: &[u8]) -> Result<u16, DecodeError> {
     Ok(u16::from_le_bytes(*bytes))
 }
 
-/// The envelope of `frame`. Its payload is decoded by [`items`] and [`entries`].
+/// The envelope of `frame`. Its payload is decoded by [`put`], [`closing`] and [`entries`].
 ///
 /// # Errors
 /// [`DecodeError`] if it is not a message of this version in every detail.
@@ -68,18 +71,27 @@ pub fn envelope(frame: &Frame) -> Result<Envelope, DecodeError> {
     Ok(envelope)
 }
 
-/// The items at the end of a `Put`'s payload and, for each, the range of its content before them.
+/// What the payload of a `Put` holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// The items, and for each where in the payload its content lies.
+    pub items: Vec<(Item, Range<usize>)>,
+    /// The directory's own metadata.
+    pub own: Option<Metadata>,
+}
+
+/// What the payload of a `Put` holds: contents, then items, then the directory's own metadata.
 ///
 /// # Errors
 /// [`DecodeError`] if they are malformed, too many, or the contents do not fill the rest of the payload.
-pub fn items(
-    payload: &[u8],
-    items_bytes: u32,
-) -> Result<Vec<(Item, std::ops::Range<usize>)>, DecodeError> {
-    let contents_bytes = payload
-        .len()
-        .checked_sub(items_bytes as usize)
+pub fn put(payload: &[u8], items_bytes: u32, own_bytes: u32) -> Result<Put, DecodeError> {
+    let items_end = payload.len().checked_sub(own_bytes as usize);
+    let contents_bytes = items_end
+        .and_then(|end| end.checked_sub(items_bytes as usize))
         .ok_or(DecodeError::Impossible("items longer than the payload"))?;
+    let (payload, own) = payload.split_at(payload.len() - own_bytes as usize);
+    let own = if own.is_empty() { None } else { Some(all_of::<Metadata>(own)?) };
+    own.as_ref().map_or(Ok(()), |own| check_own(own, Form::Full))?;
     let items: Vec<Item> = all_of(&payload[contents_bytes..])?;
     if items.len() > ITEMS_MAX {
         return Err(DecodeError::Impossible("too many items"));
@@ -87,30 +99,8 @@ pub fn items(
     let mut at = 0_usize;
     let mut placed = Vec::with_capacity(items.len());
     for item in items {
-        let bytes = match &item.state {
-            State::File(metadata) => {
-                check_metadata(metadata)?;
-                if !metadata.kind.is_file() {
-                    return Err(DecodeError::Impossible("content of something else than a file"));
-                }
-                usize::try_from(metadata.kind.size_bytes())
-                    .map_err(|_| DecodeError::Impossible("content longer than the payload"))?
-            }
-            State::Kept(metadata) => {
-                check_metadata(metadata)?;
-                0
-            }
-            State::Special(metadata) => {
-                check_metadata(metadata)?;
-                if metadata.kind.is_file() || metadata.kind.is_directory() {
-                    return Err(DecodeError::Impossible("a special file of another kind"));
-                }
-                0
-            }
-            State::Absent | State::Directory | State::AbsentDirectory | State::AbsentOther => 0,
-        };
         let end = at
-            .checked_add(bytes)
+            .checked_add(content_bytes(&item.state)?)
             .filter(|&end| end <= contents_bytes)
             .ok_or(DecodeError::Impossible("content longer than the payload"))?;
         placed.push((item, at..end));
@@ -119,7 +109,44 @@ pub fn items(
     if at != contents_bytes {
         return Err(DecodeError::Impossible("content shorter than the payload"));
     }
-    Ok(placed)
+    Ok(Put { items: placed, own })
+}
+
+/// How much content belongs to an item of this state, which is checked.
+fn content_bytes(state: &State) -> Result<usize, DecodeError> {
+    match state {
+        State::File(metadata) => {
+            check_metadata(metadata, Form::Full)?;
+            if !metadata.kind.is_file() {
+                return Err(DecodeError::Impossible("content of something else than a file"));
+            }
+            usize::try_from(metadata.kind.size_bytes())
+                .map_err(|_| DecodeError::Impossible("content longer than the payload"))
+        }
+        State::Kept(metadata) => check_metadata(metadata, Form::Full).map(|()| 0),
+        State::Special(metadata) => {
+            check_metadata(metadata, Form::Full)?;
+            if metadata.kind.is_file() || metadata.kind.is_directory() {
+                return Err(DecodeError::Impossible("a special file of another kind"));
+            }
+            Ok(0)
+        }
+        State::Absent | State::Directory | State::AbsentDirectory | State::AbsentOther => Ok(0),
+    }
+}
+
+/// What the payload of a `Close` holds.
+///
+/// # Errors
+/// [`DecodeError`] if it is malformed or not of a file.
+pub fn closing(payload: &[u8]) -> Result<Closing, DecodeError> {
+    let closing: Closing = all_of(payload)?;
+    check_metadata(&closing.metadata, Form::Full)?;
+    closing.own.as_ref().map_or(Ok(()), |own| check_own(own, Form::Full))?;
+    if !closing.metadata.kind.is_file() {
+        return Err(DecodeError::Impossible("chunks of something else than a file"));
+    }
+    Ok(closing)
 }
 
 /// The entries of a listing's payload.
@@ -134,7 +161,7 @@ pub fn entries(payload: &[u8]) -> Result<Vec<Entry>, DecodeError> {
     if !entries.windows(2).all(|pair| pair[0].name < pair[1].name) {
         return Err(DecodeError::Impossible("entries out of order"));
     }
-    entries.iter().try_for_each(|entry| check_metadata(&entry.metadata))?;
+    entries.iter().try_for_each(|entry| check_metadata(&entry.metadata, Form::Digests))?;
     Ok(entries)
 }
 
@@ -153,19 +180,12 @@ fn all_of<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
 fn check(message: &Message, payload_bytes: usize) -> Result<(), DecodeError> {
     let mut has_payload = false;
     match message {
-        Message::Put { own, .. } | Message::Listing { own, .. } => {
-            check_own(own.as_ref())?;
+        Message::Listing { own, .. } => {
+            own.as_ref().map_or(Ok(()), |own| check_own(own, Form::Digests))?;
             has_payload = true;
         }
-        Message::Chunk { .. } => has_payload = true,
-        Message::Close { metadata, own, .. } => {
-            check_metadata(metadata)?;
-            check_own(own.as_ref())?;
-            if !metadata.kind.is_file() {
-                return Err(DecodeError::Impossible("chunks of something else than a file"));
-            }
-        }
-        Message::Rename { metadata, .. } => check_metadata(metadata)?,
+        Message::Put { .. } | Message::Chunk { .. } | Message::Close { .. } => has_payload = true,
+        Message::Rename { metadata, .. } => check_metadata(metadata, Form::Digests)?,
         Message::Refused { text, .. } | Message::Answer { answer: Answer::Failed { text }, .. } => {
             check_text(text)?;
         }
@@ -199,15 +219,48 @@ fn check(message: &Message, payload_bytes: usize) -> Result<(), DecodeError> {
     }
 }
 
-fn check_own(own: Option<&Metadata>) -> Result<(), DecodeError> {
-    let Some(metadata) = own else { return Ok(()) };
+/// How attributes are told: in full where they are to be set, as digests where they are compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Full,
+    Digests,
+}
+
+fn check_own(metadata: &Metadata, form: Form) -> Result<(), DecodeError> {
     if !metadata.kind.is_directory() {
         return Err(DecodeError::Impossible("a directory's metadata of another kind"));
     }
-    check_metadata(metadata)
+    check_metadata(metadata, form)
 }
 
-fn check_metadata(metadata: &Metadata) -> Result<(), DecodeError> {
+fn check_attributes(attributes: &Attributes, form: Form) -> Result<(), DecodeError> {
+    let is_fine = match attributes {
+        Attributes::None => true,
+        Attributes::Digests(digests) => {
+            let is_ascending = digests.windows(2).all(|pair| pair[0].0 < pair[1].0);
+            form == Form::Digests && is_ascending && !digests.is_empty()
+        }
+        Attributes::Full(all) => {
+            let is_ascending = all.windows(2).all(|pair| pair[0].name < pair[1].name);
+            form == Form::Full
+                && is_ascending
+                && !all.is_empty()
+                && all.iter().all(is_attribute)
+                && attributes.len_bytes() <= Attributes::BYTES_MAX
+        }
+    };
+    if is_fine { Ok(()) } else { Err(DecodeError::Impossible("attributes")) }
+}
+
+fn is_attribute(Attribute { name, value }: &Attribute) -> bool {
+    name.len() <= Attribute::NAME_BYTES_MAX
+        && !name.contains(&0)
+        && Class::of(name).is_some()
+        && value.len() <= Attribute::VALUE_BYTES_MAX
+}
+
+fn check_metadata(metadata: &Metadata, form: Form) -> Result<(), DecodeError> {
+    check_attributes(&metadata.attributes, form)?;
     if metadata.mode > 0o7777 {
         return Err(DecodeError::Impossible("mode"));
     }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::model::frame::Frame;
-use crate::model::metadata::Entry;
-use crate::wire::message::{Envelope, Item};
+use crate::model::metadata::{Entry, Metadata};
+use crate::wire::message::{Closing, Envelope, Item};
 use crate::wire::{MAGIC, TEXT_BYTES_MAX, VERSION};
 
 /// The frame of `envelope` with `payload`.
@@ -24,6 +24,26 @@ pub fn append_items(items: &[Item], payload: &mut Vec<u8>) -> u32 {
     let before = payload.len();
     append(items, payload);
     u32::try_from(payload.len() - before).unwrap_or(u32::MAX)
+}
+
+/// `payload` with `own` at its end; and how many bytes that took.
+#[must_use]
+pub fn with_own(payload: Bytes, own: Option<&Metadata>) -> (Bytes, u32) {
+    let Some(own) = own else { return (payload, 0) };
+    let before = payload.len();
+    let mut longer = Vec::with_capacity(before + 64 + own.attributes.len_bytes());
+    longer.extend_from_slice(&payload);
+    append(own, &mut longer);
+    let own_bytes = u32::try_from(longer.len() - before).unwrap_or(u32::MAX);
+    (Bytes::from(longer), own_bytes)
+}
+
+/// The payload of a `Close`.
+#[must_use]
+pub fn closing(closing: &Closing) -> Bytes {
+    let mut payload = Vec::with_capacity(128);
+    append(closing, &mut payload);
+    Bytes::from(payload)
 }
 
 /// The payload of a listing.

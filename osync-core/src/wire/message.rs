@@ -1,5 +1,8 @@
 //! The messages, as values.
 //!
+//! Metadata that is to be set has its attributes in full and travels in a payload; metadata that is only
+//! compared has digests of them, and may stand in a header.
+//!
 //! `v` marks those from source to sink, `^` those from sink to source; `c` travels on the command
 //! channel, `d` on the data channel.
 
@@ -69,11 +72,12 @@ pub enum Message {
         work: WorkId,
         /// The directory.
         directory: RelPath,
-        /// The directory's own metadata, to be set after the items; none if it is not there.
-        own: Option<Metadata>,
-        /// How many bytes at the end of the payload are the encoded [`Item`]s. The contents of the
-        /// files lie before them, in order, without gaps.
+        /// How many bytes of the payload are the encoded [`Item`]s. The contents of the files lie before
+        /// them, in order, without gaps.
         items_bytes: u32,
+        /// How many bytes at the end of the payload are the directory's own metadata, to be set after the
+        /// items; none if it is not there.
+        own_bytes: u32,
     },
     /// `vd` A file too large for a `Put` begins.
     Open {
@@ -91,14 +95,10 @@ pub enum Message {
         /// Where they belong; chunks come in order and without gaps.
         offset_bytes: u64,
     },
-    /// `vd` The file is complete and shall become visible.
+    /// `vd` The file is complete and shall become visible: the encoded [`Closing`] is the payload.
     Close {
         /// The piece of work.
         work: WorkId,
-        /// Its metadata; the size is that of all chunks.
-        metadata: Metadata,
-        /// Metadata of the directory it lies in.
-        own: Option<Metadata>,
         /// Digest of all chunks.
         digest: Digest,
     },
@@ -122,7 +122,7 @@ pub enum Message {
         work: WorkId,
         /// Which part of which directory.
         range: Range,
-        /// The directory's own metadata, where the part is the first.
+        /// The directory's own metadata, where the part is the first, its attributes as digests.
         own: Option<Metadata>,
     },
     /// `vd` What lies at `from` shall lie at `to`, if it is of the kind, size and time in `metadata`.
@@ -133,7 +133,7 @@ pub enum Message {
         from: RelPath,
         /// Where it shall lie.
         to: RelPath,
-        /// What lies at `to` at the source.
+        /// What lies at `to` at the source, its attributes as digests.
         metadata: Metadata,
     },
     /// `^d` How much the sink has consumed: data messages may be in flight up to the window beyond it.
@@ -193,6 +193,15 @@ pub enum Refusal {
     Ending,
 }
 
+/// What ends a file that came in chunks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// The file's metadata; the size is that of all chunks.
+    pub metadata: Metadata,
+    /// Metadata of the directory it lies in.
+    pub own: Option<Metadata>,
+}
+
 /// Part of a directory: the names above `after` up to and including `until`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Range {
@@ -231,6 +240,17 @@ pub enum State {
     AbsentDirectory,
     /// Nothing but perhaps a directory, which is left out of replication and stays.
     AbsentOther,
+}
+
+impl State {
+    /// The metadata that it comes with.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&Metadata> {
+        match self {
+            Self::Special(metadata) | Self::File(metadata) | Self::Kept(metadata) => Some(metadata),
+            Self::Absent | Self::AbsentDirectory | Self::AbsentOther | Self::Directory => None,
+        }
+    }
 }
 
 /// The sink's view of a part of a directory.

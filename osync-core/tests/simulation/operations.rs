@@ -112,6 +112,14 @@ impl World {
         if self.random.chance(500) && self.oracle.shape(&path) != Some(Shape::Other) {
             let mode = *self.random.pick(&[0o600, 0o644, 0o700, 0o755, 0o4755, 0o1777]);
             self.source.tree.chmod(path.as_bytes(), mode);
+        } else if self.random.chance(500) {
+            let name = *self.random.pick(&["user.a", "trusted.a", "system.posix_acl_access"]);
+            if self.random.chance(300) {
+                self.source.tree.remove_attribute(path.as_bytes(), name);
+            } else {
+                let value = self.fresh_content(16);
+                self.source.tree.set_attribute(path.as_bytes(), name, value);
+            }
         } else {
             self.version += 1;
             let seconds = i64::try_from(self.version).expect("small");

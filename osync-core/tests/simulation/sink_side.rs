@@ -25,7 +25,7 @@ use crate::world::{Event, World};
 
 #[derive(Debug)]
 enum Order {
-    Do(Task),
+    Do(Box<Task>),
     Clear,
 }
 
@@ -164,7 +164,7 @@ impl World {
         let task = loop {
             match writer.orders.pop_front() {
                 Some(Order::Clear) => writer.staging.clear(),
-                Some(Order::Do(task)) => break task,
+                Some(Order::Do(task)) => break *task,
                 None => return,
             }
         };
@@ -258,7 +258,7 @@ impl World {
                         self.sink.larges.insert(*work, path.clone());
                     }
                     let index = writer_of(&task.directory);
-                    self.sink.writers[index].orders.push_back(Order::Do(task));
+                    self.sink.writers[index].orders.push_back(Order::Do(Box::new(task)));
                     self.drive_writer(index);
                 }
                 Output::InSync { cookie, problems, named } => {
@@ -304,8 +304,9 @@ impl World {
     /// The paths at which `action` may change something.
     fn affected(&self, directory: &RelPath, action: &Action) -> Vec<RelPath> {
         match action {
-            Action::Put { payload, items_bytes, .. } => {
-                let items = decode::items(payload, *items_bytes).expect("from our own source");
+            Action::Put { payload, items_bytes, own_bytes, .. } => {
+                let put = decode::put(payload, *items_bytes, *own_bytes);
+                let items = put.expect("from our own source").items;
                 let paths = items.iter().filter_map(|(item, _)| directory.join(&item.name).ok());
                 paths.chain([directory.clone()]).collect()
             }
@@ -340,10 +341,8 @@ fn writer_of(directory: &RelPath) -> usize {
 /// An action in a line, without contents.
 fn line(action: &Action) -> String {
     match action {
-        Action::Put { own, payload, items_bytes, work } => {
-            let items = decode::items(payload, *items_bytes)
-                .map(|items| items.into_iter().map(|(item, _)| item).collect::<Vec<_>>());
-            format!("{work:?} put {items:?} own {own:?}")
+        Action::Put { payload, items_bytes, own_bytes, work } => {
+            format!("{work:?} {:?}", decode::put(payload, *items_bytes, *own_bytes))
         }
         Action::Chunk { work, offset_bytes, payload } => {
             format!("{work:?} chunk of {} at {offset_bytes}", payload.len())

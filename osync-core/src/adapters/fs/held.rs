@@ -3,12 +3,15 @@
 //! It is let go when they are done: the tree changes behind our back, so no descriptor of a directory
 //! outlives its batch.
 
+use std::cell::RefCell;
+
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{self, Errno};
 
 use crate::adapters::fs::RESERVED_NAME;
-use crate::adapters::fs::metadata::look;
-use crate::adapters::fs::source::{DirectorySource, OpenFile, open_regular};
+use crate::adapters::fs::attributes::Holder;
+use crate::adapters::fs::metadata::look_closely;
+use crate::adapters::fs::source::{DirectorySource, Known, OpenFile, open_regular};
 use crate::model::metadata::{Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
@@ -17,12 +20,18 @@ use crate::ports::source::{SourceDirectory, SourceError, SourceFile};
 /// A directory that is held open.
 #[derive(Debug)]
 pub(super) struct Held<'a> {
-    pub(super) source: &'a DirectorySource,
-    pub(super) path: RelPath,
-    pub(super) directory: OwnedFd,
+    source: &'a DirectorySource,
+    path: RelPath,
+    directory: OwnedFd,
+    /// Of what was looked at last, which is most likely to be opened next.
+    known: RefCell<Known>,
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
+    pub(super) fn new(source: &'a DirectorySource, path: RelPath, directory: OwnedFd) -> Self {
+        Self { source, path, directory, known: RefCell::new(None) }
+    }
+
     /// The path of `name`, which is made only where it is told to somebody.
     fn entry(&self, name: &Name) -> Result<RelPath, SourceError> {
         self.path
@@ -51,9 +60,12 @@ impl SourceDirectory for Held<'_> {
         if self.path.is_root() && name.as_bytes() == RESERVED_NAME {
             return Ok(None);
         }
-        let seen = look(self.directory.as_fd(), name.as_bytes());
+        let read = |holder: Holder<'_>| self.source.reader.read(holder);
+        let seen = look_closely(self.directory.as_fd(), name.as_bytes(), read);
         let seen = seen.map(|seen| seen.filter(|seen| !seen.is_foreign));
         let seen = self.answer("look at", name, seen)?;
+        *self.known.borrow_mut() =
+            seen.as_ref().map(|seen| (seen.stamp, seen.metadata.attributes.clone()));
         Ok(seen.map(|seen| (seen.metadata, seen.stamp)))
     }
 
@@ -64,6 +76,7 @@ impl SourceDirectory for Held<'_> {
             file => file.map(Some),
         };
         let Some(file) = self.answer("open", name, file)? else { return Ok(None) };
-        Ok(Some(Box::new(OpenFile::new(self.entry(name)?, file))))
+        let (reader, known) = (self.source.reader, self.known.take());
+        Ok(Some(Box::new(OpenFile::new(self.entry(name)?, file, reader, known))))
     }
 }

@@ -1,7 +1,7 @@
 //! Metadata as the operating system tells it, and the one place where it is applied.
 //!
-//! Applied in this order: owner, mode, times. Changing the owner clears the set-id bits, and anything
-//! changes times. Hard links, extended attributes and access lists will join here.
+//! Applied in this order: owner, attributes, mode, access lists, times. Changing the owner clears the set-id
+//! bits and drops capabilities, changing the mode rewrites an access list, and anything changes times.
 
 use rustix::fd::BorrowedFd;
 use rustix::fs::{
@@ -10,7 +10,9 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, Result};
 
+use crate::adapters::fs::attributes::{AttributeReader, Changes, Holder};
 use crate::adapters::fs::unlock::set_mode;
+use crate::model::attributes::Attributes;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Kind, Metadata, Stamp};
 use crate::model::timestamp::Timestamp;
@@ -18,7 +20,7 @@ use crate::model::timestamp::Timestamp;
 /// How often an entry may change its kind while it is looked at.
 const LOOKS_MAX: usize = 8;
 
-/// What was seen of one entry.
+/// What was seen of one entry, attributes aside.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) metadata: Metadata,
@@ -34,6 +36,21 @@ pub(super) fn look(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Seen
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
+}
+
+/// As [`look`], with the attributes that `read` finds.
+pub(super) fn look_closely(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    read: impl FnOnce(Holder<'_>) -> Result<Attributes>,
+) -> Result<Option<Seen>> {
+    let Some(mut seen) = look(directory, name)? else { return Ok(None) };
+    match read(Holder::At(directory, name)) {
+        // It vanished in between.
+        Err(Errno::NOENT) => return Ok(None),
+        attributes => seen.metadata.attributes = attributes?,
+    }
+    Ok(Some(seen))
 }
 
 /// What `descriptor` stands for.
@@ -72,6 +89,7 @@ fn look_with(directory: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<S
                 mode,
                 uid: stat.stx_uid,
                 gid: stat.stx_gid,
+                attributes: Attributes::None,
             },
             stamp: Stamp {
                 object: stat.stx_ino,
@@ -97,12 +115,30 @@ pub(super) enum Target<'fd> {
     Path(BorrowedFd<'fd>),
 }
 
-/// Gives `target` as much of `wanted` as `fidelity` keeps; what `present` says it has is left alone.
+impl<'fd> Target<'fd> {
+    fn holder(self) -> Holder<'fd> {
+        match self {
+            Self::Open(open) => Holder::Open(open),
+            Self::Path(path) => Holder::Path(path),
+        }
+    }
+
+    fn set_mode(self, mode: Mode) -> Result<()> {
+        match self {
+            Self::Open(open) => fs::fchmod(open, mode),
+            Self::Path(path) => set_mode(path, mode),
+        }
+    }
+}
+
+/// Gives `target` as much of `wanted` as `fidelity` keeps; what it has already is left alone: the attributes
+/// that `reader` finds, and the rest if `present` says so.
 pub(super) fn apply(
     target: Target<'_>,
     wanted: &Metadata,
     present: Option<&Metadata>,
     fidelity: Fidelity,
+    reader: AttributeReader,
 ) -> Result<()> {
     let owner = (wanted.uid, wanted.gid);
     let moves_owner = fidelity.owner && present.is_none_or(|there| (there.uid, there.gid) != owner);
@@ -114,20 +150,35 @@ pub(super) fn apply(
             Target::Path(path) => fs::chownat(path, "", uid, gid, AtFlags::EMPTY_PATH)?,
         }
     }
+    let holder = target.holder();
+    // Asked for even of what is new: a directory may give an access list to what is made in it.
+    let attributes = reader.read(holder)?;
+    let changes = Changes::between(&attributes, &wanted.attributes, fidelity.attributes);
+    let is_unlocked = changes.is_early() && change_early(target, &changes)?;
     let kept = if fidelity.set_id { 0o7777 } else { 0o1777 };
     let mode = wanted.mode & kept;
-    let moves_mode = moves_owner || present.is_none_or(|there| there.mode != mode);
-    if moves_mode && !matches!(wanted.kind, Kind::Symlink { .. }) {
-        let mode = Mode::from_raw_mode(mode);
-        match target {
-            Target::Open(open) => fs::fchmod(open, mode)?,
-            Target::Path(path) => set_mode(path, mode)?,
-        }
+    let moves_mode = !matches!(wanted.kind, Kind::Symlink { .. })
+        && (moves_owner || is_unlocked || present.is_none_or(|there| there.mode != mode));
+    if moves_mode {
+        target.set_mode(Mode::from_raw_mode(mode))?;
     }
+    changes.after_mode(holder, moves_mode)?;
     if present.is_none_or(|there| there.modified != wanted.modified) {
         set_modified(target, wanted.modified)?;
     }
     Ok(())
+}
+
+/// Does `changes` as far as they come before the mode; returns whether the mode is another one now.
+fn change_early(target: Target<'_>, changes: &Changes<'_>) -> Result<bool> {
+    match changes.before_mode(target.holder()) {
+        // Who is not the superuser needs permission to write the attributes of his own file.
+        Err(Errno::ACCESS) => {
+            target.set_mode(Mode::RWXU)?;
+            changes.before_mode(target.holder()).map(|()| true)
+        }
+        done => done.map(|()| false),
+    }
 }
 
 /// Sets the time of the last change of content and leaves that of the last access.

@@ -4,14 +4,16 @@
 //! root, without following a symbolic link, and everything done in it is done by a single name relative
 //! to its descriptor. So whatever somebody else swaps in meanwhile, nothing outside the root is touched.
 //!
-//! From low to high: unlock, root, metadata, names, directories, purge, aside, version, tree, held; the
-//! two ports on top.
+//! From low to high: unlock, attributes, root, metadata, names, directories, purge, aside, version, probe,
+//! tree, held; the two ports on top.
 
 mod aside;
+mod attributes;
 mod directories;
 mod held;
 mod metadata;
 mod names;
+mod probe;
 mod purge;
 mod root;
 mod tree;

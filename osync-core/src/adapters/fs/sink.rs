@@ -8,13 +8,14 @@ use std::sync::Arc;
 use rustix::fd::AsFd;
 use rustix::fs::{self, AtFlags, Mode};
 use rustix::io::Errno;
-use rustix::process::geteuid;
 
 use crate::adapters::fs::aside::Aside;
+use crate::adapters::fs::attributes::{AttributeReader, Holder};
 use crate::adapters::fs::directories::Directories;
 use crate::adapters::fs::is_reserved;
-use crate::adapters::fs::metadata::{look, look_at};
+use crate::adapters::fs::metadata::{look, look_closely};
 use crate::adapters::fs::names::Listings;
+use crate::adapters::fs::probe;
 use crate::adapters::fs::root::Root;
 use crate::adapters::fs::tree::{Missing, Tree};
 use crate::adapters::fs::unlock::unlocked;
@@ -43,11 +44,16 @@ impl DirectorySink {
     /// [`SinkError::Io`] if that cannot be done.
     pub fn open(root: &Path) -> Result<Self, SinkError> {
         std::fs::create_dir_all(root)
-            .and_then(|()| Self::on(Root::open(root)?, |versions| versions))
+            .and_then(|()| {
+                let root = Root::open(root)?;
+                let reader = AttributeReader::probe(root.descriptor());
+                Self::on(root, reader, |versions| versions)
+            })
             .map_err(cannot_open)
     }
 
-    /// As [`DirectorySink::open`], but as on a kernel and a file system without `openat2` and unnamed files.
+    /// As [`DirectorySink::open`], but as on a kernel and a file system without `openat2`, unnamed
+    /// files and attributes by name.
     ///
     /// # Errors
     /// As [`DirectorySink::open`].
@@ -55,22 +61,31 @@ impl DirectorySink {
     pub fn open_without_shortcuts(root: &Path) -> Result<Self, SinkError> {
         Root::open(root)
             .map(Root::without_openat2)
-            .and_then(|root| Self::on(root, Versions::without_unnamed_files))
+            .and_then(|root| {
+                let reader = AttributeReader::probe(root.descriptor()).without_calls_by_name();
+                Self::on(root, reader, Versions::without_unnamed_files)
+            })
             .map_err(cannot_open)
     }
 
-    fn on(root: Root, change: impl FnOnce(Versions) -> Versions) -> std::io::Result<Self> {
+    fn on(
+        root: Root,
+        reader: AttributeReader,
+        change: impl FnOnce(Versions) -> Versions,
+    ) -> std::io::Result<Self> {
         let root = Arc::new(root);
-        let is_superuser = geteuid().is_root();
-        let fidelity = Fidelity { owner: is_superuser, set_id: is_superuser };
         let aside = Aside::open(Arc::clone(&root))?;
+        let versions = change(Versions::new(aside, reader));
+        let fidelity = probe::fidelity(&versions, root.descriptor());
+        versions.aside.tidy();
         Ok(Self {
             tree: Arc::new(Tree {
                 root,
                 directories: Directories::new(),
-                versions: change(Versions::new(aside, fidelity)),
+                versions: versions.with_fidelity(fidelity),
                 listings: Listings::default(),
                 fidelity,
+                reader,
             }),
         })
     }
@@ -87,14 +102,17 @@ impl Sink for DirectorySink {
 
     fn metadata(&self, path: &RelPath) -> Result<Option<Metadata>, SinkError> {
         let tree = &self.tree;
+        let digests = |holder: Holder<'_>| tree.reader.digests(holder);
         let seen = match path.split() {
             None => {
                 tree.check_root()?;
-                look_at(tree.root.descriptor()).map(Some)
+                look_closely(tree.root.descriptor(), b".", digests)
             }
             Some(_) if is_reserved(path) => return Ok(None),
             Some((parent, name)) => tree.directory(&parent, Missing::Stays).and_then(|directory| {
-                unlocked(directory.as_fd(), || look(directory.as_fd(), name.as_bytes()))
+                unlocked(directory.as_fd(), || {
+                    look_closely(directory.as_fd(), name.as_bytes(), digests)
+                })
             }),
         };
         match seen {

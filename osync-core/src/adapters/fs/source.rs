@@ -12,11 +12,14 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::{self, Errno};
 
+use crate::adapters::fs::attributes::{AttributeReader, Holder};
 use crate::adapters::fs::held::Held;
-use crate::adapters::fs::metadata::{Seen, look, look_at};
+use crate::adapters::fs::metadata::{Seen, look, look_at, look_closely};
 use crate::adapters::fs::names::{Listings, Names};
 use crate::adapters::fs::root::{LISTING, PLACE, Root};
 use crate::adapters::fs::{RESERVED_NAME, is_reserved};
+use crate::model::attributes::Attributes;
+use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::{RelPath, RelPathError};
@@ -40,6 +43,7 @@ type Part<T> = (Vec<(Name, T)>, bool);
 pub struct DirectorySource {
     root: Root,
     listings: Listings,
+    pub(super) reader: AttributeReader,
     has_warned: AtomicBool,
 }
 
@@ -49,22 +53,25 @@ impl DirectorySource {
     /// # Errors
     /// [`SourceError::Io`] if there is no directory or it cannot be entered.
     pub fn open(root: &Path) -> Result<Self, SourceError> {
-        Self::on(Root::open(root))
+        let root = Root::open(root).map_err(cannot_open)?;
+        let reader = AttributeReader::probe(root.descriptor());
+        Ok(Self::on(root, reader))
     }
 
-    /// As [`DirectorySource::open`], but as on a kernel without `openat2`.
+    /// As [`DirectorySource::open`], but as on a kernel without `openat2` and attributes by name.
     ///
     /// # Errors
     /// As [`DirectorySource::open`].
     #[cfg(feature = "testing")]
     pub fn open_without_shortcuts(root: &Path) -> Result<Self, SourceError> {
-        Self::on(Root::open(root).map(Root::without_openat2))
+        let root = Root::open(root).map(Root::without_openat2).map_err(cannot_open)?;
+        let reader = AttributeReader::probe(root.descriptor()).without_calls_by_name();
+        Ok(Self::on(root, reader))
     }
 
-    fn on(root: std::io::Result<Root>) -> Result<Self, SourceError> {
-        let root =
-            root.map_err(|source| SourceError::Io { verb: "open", path: RelPath::root(), source })?;
-        Ok(Self { root, listings: Listings::default(), has_warned: AtomicBool::new(false) })
+    fn on(root: Root, reader: AttributeReader) -> Self {
+        let has_warned = AtomicBool::new(false);
+        Self { root, listings: Listings::default(), reader, has_warned }
     }
 
     /// Runs `operation` on the directory above `path` and the name there; `None` if it finds nothing.
@@ -97,7 +104,7 @@ impl DirectorySource {
                 self.check_root()?;
                 Ok(None)
             }
-            Err(errno) => Err(SourceError::Io { verb, path: path.clone(), source: errno.into() }),
+            Err(errno) => Err(failed(verb, path, errno)),
         }
     }
 
@@ -135,11 +142,7 @@ impl DirectorySource {
         if is_reserved(directory) {
             return Ok(None);
         }
-        let failed = |errno: Errno| SourceError::Io {
-            verb: "list",
-            path: directory.clone(),
-            source: errno.into(),
-        };
+        let failed = |errno: Errno| failed("list", directory, errno);
         let opened = self.open_directory(directory).map(Some);
         let Some(open) = self.answer("list", directory, opened)? else { return Ok(None) };
         let kept = after.and_then(|_| self.listings.get(directory, open.as_fd()));
@@ -176,16 +179,34 @@ impl DirectorySource {
     }
 }
 
+fn cannot_open(source: std::io::Error) -> SourceError {
+    SourceError::Io { verb: "open", path: RelPath::root(), source }
+}
+
+fn failed(verb: &'static str, path: &RelPath, errno: Errno) -> SourceError {
+    let path = path.clone();
+    match errno {
+        Errno::TOOBIG => SourceError::Attributes { path, bytes_max: Attributes::BYTES_MAX },
+        errno => SourceError::Io { verb, path, source: errno.into() },
+    }
+}
+
 impl Source for DirectorySource {
+    fn fidelity(&self) -> Fidelity {
+        Fidelity { attributes: self.reader.classes(), ..Fidelity::FULL }
+    }
+
     fn metadata(&self, path: &RelPath) -> Result<Option<(Metadata, Stamp)>, SourceError> {
         if path.is_root() {
             self.check_root()?;
-            let seen = look_at(self.root.descriptor()).map(Some);
+            let read = |holder: Holder<'_>| self.reader.read(holder);
+            let seen = look_closely(self.root.descriptor(), b".", read);
             let seen = self.answer("look at", path, seen)?;
             return Ok(seen.map(|seen| (seen.metadata, seen.stamp)));
         }
         self.in_parent("look at", path, |directory, name| {
-            let seen = look(directory, name)?.filter(|seen| !seen.is_foreign);
+            let read = |holder: Holder<'_>| self.reader.read(holder);
+            let seen = look_closely(directory, name, read)?.filter(|seen| !seen.is_foreign);
             Ok(seen.map(|seen| (seen.metadata, seen.stamp)))
         })
     }
@@ -196,8 +217,9 @@ impl Source for DirectorySource {
         after: Option<&Name>,
         limit: usize,
     ) -> Result<Option<Page>, SourceError> {
+        let read = |holder: Holder<'_>| self.reader.digests(holder);
         let page = self.page(directory, after, limit, |open, name, _| {
-            Ok(self.known(directory, look(open, name)?).map(|seen| seen.metadata))
+            Ok(self.known(directory, look_closely(open, name, read)?).map(|seen| seen.metadata))
         })?;
         Ok(page.map(|(entries, has_more)| {
             let entries = entries.into_iter().map(|(name, metadata)| Entry { name, metadata });
@@ -238,7 +260,9 @@ impl Source for DirectorySource {
             };
             Ok(is_regular(&fs::fstat(&file)?).then_some(file))
         })?;
-        Ok(file.map(|file| -> Box<dyn SourceFile> { Box::new(OpenFile::new(path.clone(), file)) }))
+        Ok(file.map(|file| -> Box<dyn SourceFile> {
+            Box::new(OpenFile::new(path.clone(), file, self.reader, None))
+        }))
     }
 
     fn directory<'a>(
@@ -251,7 +275,7 @@ impl Source for DirectorySource {
         let found = self.root.directory(directory, PLACE).map(Some);
         let found = self.answer("look at", directory, found)?;
         Ok(found.map(|found| -> Box<dyn SourceDirectory> {
-            Box::new(Held { source: self, path: directory.clone(), directory: found })
+            Box::new(Held::new(self, directory.clone(), found))
         }))
     }
 }
@@ -284,21 +308,28 @@ fn checked(directory: &RelPath, name: &[u8]) -> Result<Name, SourceError> {
 pub(super) struct OpenFile {
     path: RelPath,
     file: OwnedFd,
+    reader: AttributeReader,
+    known: Known,
 }
 
-impl OpenFile {
-    pub(super) fn new(path: RelPath, file: OwnedFd) -> Self {
-        Self { path, file }
-    }
+/// What an open file's attributes were when it had this stamp.
+pub(super) type Known = Option<(Stamp, Attributes)>;
 
-    fn failed(&self, verb: &'static str, errno: Errno) -> SourceError {
-        SourceError::Io { verb, path: self.path.clone(), source: errno.into() }
+impl OpenFile {
+    /// `known` saves reading attributes that have not changed since.
+    pub(super) fn new(path: RelPath, file: OwnedFd, reader: AttributeReader, known: Known) -> Self {
+        Self { path, file, reader, known }
     }
 }
 
 impl SourceFile for OpenFile {
     fn metadata(&mut self) -> Result<(Metadata, Stamp), SourceError> {
-        let seen = look_at(self.file.as_fd()).map_err(|errno| self.failed("look at", errno))?;
+        let failed = |errno| failed("look at", &self.path, errno);
+        let mut seen = look_at(self.file.as_fd()).map_err(failed)?;
+        seen.metadata.attributes = match &self.known {
+            Some((stamp, attributes)) if *stamp == seen.stamp => attributes.clone(),
+            Some(_) | None => self.reader.read(Holder::Open(self.file.as_fd())).map_err(failed)?,
+        };
         Ok((seen.metadata, seen.stamp))
     }
 
@@ -306,7 +337,7 @@ impl SourceFile for OpenFile {
         loop {
             match io::pread(&self.file, &mut *buffer, offset_bytes) {
                 Err(Errno::INTR) => {}
-                read => return read.map_err(|errno| self.failed("read", errno)),
+                read => return read.map_err(|errno| failed("read", &self.path, errno)),
             }
         }
     }
@@ -329,7 +360,7 @@ impl SourceFile for OpenFile {
             match io::pread(&self.file, spare_capacity(bytes), offset_bytes + filled as u64) {
                 Ok(0) => return Ok(filled),
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(self.failed("read", errno)),
+                Err(errno) => return Err(failed("read", &self.path, errno)),
             }
         }
     }

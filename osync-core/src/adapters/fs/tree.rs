@@ -8,8 +8,9 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::{Errno, Result as OsResult};
 
+use crate::adapters::fs::attributes::{AttributeReader, Holder};
 use crate::adapters::fs::directories::Directories;
-use crate::adapters::fs::metadata::{Target, apply, look, look_at};
+use crate::adapters::fs::metadata::{Target, apply, look, look_at, look_closely};
 use crate::adapters::fs::names::{Listings, Names};
 use crate::adapters::fs::root::{LISTING, PLACE, Root, enter, is_removed};
 use crate::adapters::fs::unlock::unlocked;
@@ -29,6 +30,7 @@ pub(super) struct Tree {
     pub(super) versions: Versions,
     pub(super) listings: Listings,
     pub(super) fidelity: Fidelity,
+    pub(super) reader: AttributeReader,
 }
 
 /// Whether missing directories above a path are made.
@@ -156,7 +158,7 @@ impl Tree {
         if seen.is_foreign || seen.metadata.kind != wanted.kind {
             return Ok(false);
         }
-        apply(target, wanted, Some(&seen.metadata), self.fidelity)?;
+        apply(target, wanted, Some(&seen.metadata), self.fidelity, self.reader)?;
         Ok(true)
     }
 
@@ -197,7 +199,8 @@ impl Tree {
             if until.is_some_and(|until| name > until.as_bytes()) {
                 break;
             }
-            if let Some(seen) = look(directory, name)? {
+            let read = |holder: Holder<'_>| self.reader.digests(holder);
+            if let Some(seen) = look_closely(directory, name, read)? {
                 entries.push(Entry {
                     name: Name::new(name).map_err(|_| Errno::NAMETOOLONG)?,
                     metadata: seen.metadata,

@@ -12,6 +12,7 @@ use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::{self, Errno, Result};
 
 use crate::adapters::fs::aside::{Aside, Place};
+use crate::adapters::fs::attributes::AttributeReader;
 use crate::adapters::fs::metadata::{Target, apply, look_at};
 use crate::adapters::fs::root::{PLACE, enter};
 use crate::adapters::fs::unlock::{proc_path, unlocked};
@@ -33,19 +34,26 @@ pub(super) enum Replaced {
 pub(super) struct Versions {
     pub(super) aside: Aside,
     fidelity: Fidelity,
+    reader: AttributeReader,
     lacks_unnamed_files: AtomicBool,
     /// Linking a bare descriptor is a privilege on kernels before 6.10.
     links_by_proc: AtomicBool,
 }
 
 impl Versions {
-    pub(super) fn new(aside: Aside, fidelity: Fidelity) -> Self {
+    pub(super) fn new(aside: Aside, reader: AttributeReader) -> Self {
         Self {
             aside,
-            fidelity,
+            fidelity: Fidelity::FULL,
+            reader,
             lacks_unnamed_files: AtomicBool::new(false),
             links_by_proc: AtomicBool::new(false),
         }
+    }
+
+    /// Keeps no more than `fidelity`.
+    pub(super) fn with_fidelity(self, fidelity: Fidelity) -> Self {
+        Self { fidelity, ..self }
     }
 
     /// As on a file system that knows no unnamed files.
@@ -90,7 +98,7 @@ impl Versions {
         if metadata.kind != present.kind {
             return Err(Errno::INVAL);
         }
-        apply(Target::Open(file), metadata, Some(&present), self.fidelity)?;
+        apply(Target::Open(file), metadata, Some(&present), self.fidelity, self.reader)?;
         if version.place.is_none() {
             match self.link(file, directory, name) {
                 Err(Errno::EXIST) => {
@@ -126,7 +134,7 @@ impl Versions {
         place.fill();
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = fs::openat(place.directory(), place.name(), flags, Mode::empty())?;
-        apply(Target::Path(made.as_fd()), metadata, None, self.fidelity)?;
+        apply(Target::Path(made.as_fd()), metadata, None, self.fidelity, self.reader)?;
         self.replace(&mut place, directory, name)
     }
 
@@ -232,6 +240,11 @@ pub(super) struct FileVersion {
 }
 
 impl FileVersion {
+    /// The file itself.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
     /// Appends `content`.
     pub(super) fn append(&mut self, content: &[u8]) -> Result<()> {
         let mut rest = content;

@@ -83,8 +83,8 @@ impl DataClient {
     ) -> Result<(RelPath, Action), &'static str> {
         let fidelity = self.fidelity;
         Ok(match message {
-            Message::Put { work, directory, own, items_bytes } => {
-                (directory, Action::Put { work, own, payload, items_bytes })
+            Message::Put { work, directory, items_bytes, own_bytes } => {
+                (directory, Action::Put { work, payload, items_bytes, own_bytes })
             }
             Message::Open { work, path, size_bytes } => {
                 let directory = path.parent().ok_or("the root is no file")?;
@@ -98,9 +98,9 @@ impl DataClient {
                 let directory = self.larges.get(&work).ok_or("a chunk of no file")?;
                 (directory.clone(), Action::Chunk { work, offset_bytes, payload })
             }
-            Message::Close { work, metadata, own, digest } => {
+            Message::Close { work, digest } => {
                 let directory = self.larges.remove(&work).ok_or("the end of no file")?;
-                (directory, Action::Close { work, metadata, own, digest })
+                (directory, Action::Close { work, payload, digest })
             }
             Message::Abort { work } => {
                 let directory = self.larges.remove(&work).ok_or("the end of no file")?;

@@ -38,12 +38,12 @@ pub enum Action {
     Put {
         /// To confirm.
         work: WorkId,
-        /// The directory's own metadata, to be set last.
-        own: Option<Metadata>,
-        /// Contents, then the encoded items.
+        /// Contents, the encoded items, and the directory's own metadata, to be set last.
         payload: Bytes,
         /// How many bytes the items are.
         items_bytes: u32,
+        /// How many bytes the directory's own metadata is.
+        own_bytes: u32,
     },
     /// Begin a file that arrives in chunks.
     Open {
@@ -67,10 +67,8 @@ pub enum Action {
     Close {
         /// Which file, and to confirm.
         work: WorkId,
-        /// Its metadata.
-        metadata: Metadata,
-        /// The directory's own metadata, to be set last.
-        own: Option<Metadata>,
+        /// Its encoded metadata and the directory's own, to be set last.
+        payload: Bytes,
         /// Digest of its content.
         digest: Digest,
     },

@@ -91,7 +91,7 @@ pub struct JobError {
 /// Part of a directory's listing.
 #[derive(Debug)]
 pub struct Listed {
-    /// The directory's own metadata, where the part is the first.
+    /// The directory's own metadata, where the part is the first, its attributes as digests.
     pub own: Option<Metadata>,
     /// Its entries.
     pub entries: Vec<Entry>,

@@ -44,6 +44,11 @@ impl SourceFixture for MemTree {
     fn set_modified(&self, path: &[u8], modified: Timestamp) {
         self.set_modified(path, modified);
     }
+
+    fn set_attribute(&self, path: &[u8], name: &[u8], value: &[u8]) -> bool {
+        self.set_attribute(path, name, value);
+        true
+    }
 }
 
 impl SinkFixture for MemTree {

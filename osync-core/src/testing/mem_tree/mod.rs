@@ -13,6 +13,7 @@ mod state;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::model::attributes::{Attribute, Attributes};
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Kind, Metadata};
 use crate::model::rel_path::RelPath;
@@ -140,6 +141,22 @@ impl MemTree {
         });
     }
 
+    /// Sets the extended attribute `name` of an entry, which must exist.
+    pub fn set_attribute(
+        &self,
+        path: impl AsRef<[u8]>,
+        name: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) {
+        let attribute = Attribute { name: name.as_ref().into(), value: value.as_ref().into() };
+        self.change_attributes(path.as_ref(), &attribute.name.clone(), Some(attribute));
+    }
+
+    /// Removes the extended attribute `name` of an entry, which must exist.
+    pub fn remove_attribute(&self, path: impl AsRef<[u8]>, name: impl AsRef<[u8]>) {
+        self.change_attributes(path.as_ref(), name.as_ref(), None);
+    }
+
     /// Sets the modification time of an entry, which must exist.
     pub fn set_modified(&self, path: impl AsRef<[u8]>, modified: Timestamp) {
         self.change(path.as_ref(), |metadata| metadata.modified = modified);
@@ -210,6 +227,15 @@ impl MemTree {
         state.failing_reads.clear();
         state.failing_writes.clear();
         state.is_root_lost = false;
+    }
+
+    fn change_attributes(&self, path: &[u8], name: &[u8], attribute: Option<Attribute>) {
+        self.change(path, |metadata| {
+            let mut attributes = metadata.attributes.full().to_vec();
+            attributes.retain(|attribute| *attribute.name != *name);
+            attributes.extend(attribute);
+            metadata.attributes = Attributes::new(attributes);
+        });
     }
 
     fn put_new(&self, path: &[u8], kind: Kind, mode: u32) {

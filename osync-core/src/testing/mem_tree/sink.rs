@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Bound;
 use std::sync::MutexGuard;
 
+use crate::model::attributes::Attributes;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
@@ -11,7 +12,7 @@ use crate::model::rel_path::RelPath;
 use crate::model::timestamp::Timestamp;
 use crate::ports::sink::{Sink, SinkError, StagedFile};
 use crate::testing::mem_tree::MemTree;
-use crate::testing::mem_tree::state::State;
+use crate::testing::mem_tree::state::{State, digested};
 
 impl Sink for MemTree {
     fn fidelity(&self) -> Fidelity {
@@ -44,7 +45,7 @@ impl Sink for MemTree {
         let entries = object.children.range::<Name, _>(range);
         let entries = entries.map(|(name, child)| Entry {
             name: name.clone(),
-            metadata: state.objects[child].metadata.clone(),
+            metadata: digested(&state.objects[child].metadata),
         });
         Ok(Some(entries.collect()))
     }
@@ -223,6 +224,10 @@ fn apply(fidelity: Fidelity, metadata: &Metadata, there: &mut Metadata) {
     there.modified = metadata.modified;
     if fidelity.owner {
         (there.uid, there.gid) = (metadata.uid, metadata.gid);
+    }
+    // What is known by digests only cannot be set.
+    if !matches!(metadata.attributes, Attributes::Digests(_)) {
+        there.attributes = metadata.attributes.masked(fidelity.attributes);
     }
 }
 

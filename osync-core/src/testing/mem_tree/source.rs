@@ -9,7 +9,7 @@ use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 use crate::ports::source::{Page, Source, SourceError, SourceFile};
 use crate::testing::mem_tree::MemTree;
-use crate::testing::mem_tree::state::State;
+use crate::testing::mem_tree::state::{State, digested};
 
 impl Source for MemTree {
     fn fidelity(&self) -> Fidelity {
@@ -42,7 +42,7 @@ impl Source for MemTree {
             .take(limit)
             .map(|(name, child)| Entry {
                 name: name.clone(),
-                metadata: state.objects[child].metadata.clone(),
+                metadata: digested(&state.objects[child].metadata),
             })
             .collect();
         Ok(Some(Page { entries, has_more: names.next().is_some() }))

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::model::attributes::Attributes;
 use crate::model::metadata::{Kind, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
@@ -22,6 +23,11 @@ pub(super) struct Object {
     pub(super) children: BTreeMap<Name, u64>,
     /// How many open files read it: it outlives its name as long as there are any.
     pub(super) handles: usize,
+}
+
+/// `metadata` as listings tell it.
+pub(super) fn digested(metadata: &Metadata) -> Metadata {
+    Metadata { attributes: metadata.attributes.digested(), ..metadata.clone() }
 }
 
 #[derive(Debug)]
@@ -92,7 +98,14 @@ impl State {
         self.objects_made += 1;
         let number = self.objects_made;
         let object = Object {
-            metadata: Metadata { kind, modified: now, mode, uid: 0, gid: 0 },
+            metadata: Metadata {
+                kind,
+                modified: now,
+                mode,
+                uid: 0,
+                gid: 0,
+                attributes: Attributes::None,
+            },
             stamp: Stamp { object: number, changed: now, unlinked: false },
             content,
             children: BTreeMap::new(),

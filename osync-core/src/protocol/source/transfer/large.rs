@@ -13,7 +13,8 @@ use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::What;
 use crate::queue::agenda::Large;
 use crate::queue::mark::{Extent, Lane, Urgency};
-use crate::wire::message::Message;
+use crate::wire::encode;
+use crate::wire::message::{Closing, Message};
 
 /// After so many readings during which a file changed, it is sent as it is, and again later.
 const UNSTEADY_ATTEMPTS_MAX: u32 = 3;
@@ -97,12 +98,8 @@ impl Transfer {
                     log::info!("{path} never holds still: sent as it is, and again later");
                 }
                 let own = self.flight.claims.newest_own(&directory, own_read_at, own);
-                self.send_data(
-                    Message::Close { work: id, metadata, own, digest },
-                    Bytes::new(),
-                    now,
-                    out,
-                );
+                let payload = encode::closing(&Closing { metadata, own });
+                self.send_data(Message::Close { work: id, digest }, payload, now, out);
             }
         }
         if is_unsteady {

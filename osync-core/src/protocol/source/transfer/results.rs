@@ -14,6 +14,7 @@ use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::{Page, Sent, What};
 use crate::queue::agenda::{Large, Parcel, Visit};
 use crate::queue::mark::{Extent, Lane, Urgency};
+use crate::wire::encode;
 use crate::wire::message::{Message, Range};
 
 /// How long everything waits while the source is not there, and a directory that cannot be read.
@@ -276,15 +277,18 @@ impl Transfer {
             self.end(id, now, out);
             return;
         }
-        let message = Message::Put { work: id, directory, own, items_bytes: looked.items_bytes };
-        self.send_data(message, looked.payload, now, out);
+        let (payload, own_bytes) = encode::with_own(looked.payload, own.as_ref());
+        let items_bytes = looked.items_bytes;
+        let message = Message::Put { work: id, directory, items_bytes, own_bytes };
+        self.send_data(message, payload, now, out);
     }
 
-    fn on_stat(&mut self, id: WorkId, metadata: Metadata, now: Instant, out: &mut Vec<Output>) {
+    fn on_stat(&mut self, id: WorkId, mut metadata: Metadata, now: Instant, out: &mut Vec<Output>) {
         let Some(What::Rename { from, to }) = self.flight.works.get(&id).map(|work| &work.what)
         else {
             return;
         };
+        metadata.attributes = metadata.attributes.digested();
         let message = Message::Rename { work: id, from: from.clone(), to: to.clone(), metadata };
         self.send_data(message, Bytes::new(), now, out);
     }

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::model::metadata::Kind;
+use crate::model::attributes::{Attribute, Attributes};
+use crate::model::metadata::{Kind, Metadata};
 use crate::model::rel_path::RelPath;
 use crate::model::timestamp::Timestamp;
 use crate::ports::sink::SinkError;
@@ -142,6 +143,41 @@ pub(super) fn set_metadata_changes_what_it_was_told_of_only(fixture: &dyn SinkFi
     sink.set_metadata(&RelPath::root(), &root).expect(PLAIN);
     assert_eq!(settled(fixture), [""].map(rel));
     assert_is(sink, "", &root);
+}
+
+pub(super) fn attributes_are_set_changed_and_removed(fixture: &dyn SinkFixture) {
+    let sink = fixture.sink();
+    for sort in [Sort::File, Sort::Directory, Sort::Symlink, Sort::Fifo] {
+        let mut metadata = put(sink, "x", sort).expect("something was put");
+        // Linux lets only files and directories have the user's.
+        let is_plain = matches!(sort, Sort::File | Sort::Directory);
+        let prefix = if is_plain { "user" } else { "trusted" };
+        let attribute = |name: &str, value: &[u8]| Attribute {
+            name: format!("{prefix}.{name}").into_bytes().into(),
+            value: value.into(),
+        };
+        let long = vec![9; 2_000];
+        for attributes in [
+            vec![attribute("a", b"1"), attribute("b", b"")],
+            vec![attribute("a", b"2"), attribute("c", &long)],
+            vec![],
+            vec![attribute("a", b"3")],
+        ] {
+            metadata.attributes = Attributes::new(attributes);
+            sink.set_metadata(&rel("x"), &metadata).expect(PLAIN);
+            assert_is(sink, "x", &metadata);
+        }
+        let unknown = Metadata { attributes: metadata.attributes.digested(), ..metadata.clone() };
+        sink.set_metadata(&rel("x"), &unknown).expect(PLAIN);
+        assert_is(sink, "x", &metadata);
+
+        if sort == Sort::File {
+            let version = file(sink, 3);
+            sink.write_file(&rel("x"), &version, b"new").expect(PLAIN);
+            assert_is(sink, "x", &version);
+        }
+        put(sink, "x", Sort::Absent);
+    }
 }
 
 /// One of every kind that is not `kind`.

@@ -5,6 +5,7 @@
 mod content;
 mod names;
 
+use crate::model::attributes::Attributes;
 use crate::model::metadata::{Kind, Metadata};
 use crate::model::rel_path::RelPath;
 use crate::model::timestamp::Timestamp;
@@ -25,13 +26,14 @@ pub trait SinkFixture: Sync {
 /// # Panics
 /// With the rule that is broken.
 pub fn check<F: SinkFixture>(mut make: impl FnMut() -> F) {
-    let rules: [fn(&dyn SinkFixture); 14] = [
+    let rules: [fn(&dyn SinkFixture); 15] = [
         content::files_get_content_metadata_and_parents,
         content::every_kind_replaces_every_kind,
         content::a_directory_that_exists_stays_as_it_is,
         content::staged_versions_are_invisible_until_committed,
         content::a_dropped_version_leaves_nothing,
         content::set_metadata_changes_what_it_was_told_of_only,
+        content::attributes_are_set_changed_and_removed,
         names::removal_takes_everything_below,
         names::a_rename_moves_everything_in_one_step,
         names::a_refused_rename_changes_nothing,
@@ -122,6 +124,7 @@ fn of_kind(sink: &dyn Sink, kind: Kind) -> Metadata {
         mode: 0o640,
         uid: root.uid,
         gid: root.gid,
+        attributes: Attributes::None,
     }
 }
 

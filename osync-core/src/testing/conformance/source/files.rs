@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use crate::model::attributes::{Attribute, Attributes, Class};
 use crate::model::metadata::{Kind, Stamp};
 use crate::model::name::Name;
 use crate::model::timestamp::Timestamp;
-use crate::testing::conformance::source::{PLAIN, SourceFixture, look, open, read_all, rel};
+use crate::testing::conformance::source::{
+    PLAIN, SourceFixture, list_all, look, open, read_all, rel,
+};
 
 /// How long the clock behind stamps may stand still.
 const CLOCK_STEP_MAX: Duration = Duration::from_secs(5);
@@ -114,7 +117,43 @@ pub(super) fn stamps_move_with_every_change(fixture: &dyn SourceFixture) {
     let changed = moved(fixture, written, || fixture.chmod(b"file", 0o600));
     let early = Timestamp::default();
     let dated = moved(fixture, changed, || fixture.set_modified(b"file", early));
+    if fixture.set_attribute(b"file", b"user.a", b"1") {
+        moved(fixture, stamp(fixture), || assert!(fixture.set_attribute(b"file", b"user.a", b"2")));
+    }
     assert_eq!(dated.object, first.object, "one object all along");
+}
+
+pub(super) fn attributes_are_told_in_full_and_listed_as_digests(fixture: &dyn SourceFixture) {
+    fixture.mkdir(b"d");
+    fixture.write(b"d/file", b"x");
+    fixture.symlink(b"d/link", b"file");
+    fixture.fifo(b"d/pipe");
+    let long = vec![7; 1_000];
+    let all: [(&[u8], &[u8]); 3] =
+        [(b"user.long", &long), (b"user.empty", b""), (b"trusted.t", b"\x00\xff")];
+
+    for path in [&b"d"[..], b"d/file", b"d/link", b"d/pipe"] {
+        let set = all.iter().filter(|(name, value)| {
+            let class = Class::of(name).expect("replicated");
+            fixture.set_attribute(path, name, value)
+                && fixture.source().fidelity().attributes.contains(class)
+        });
+        let set = set.map(|&(name, value)| Attribute { name: name.into(), value: value.into() });
+        let wanted = Attributes::new(set.collect());
+
+        let (found, _) = look(fixture, path).expect("it is there");
+        assert_eq!(found.attributes.full(), wanted.full(), "{}", path.escape_ascii());
+        if let Some(mut file) = open(fixture, path) {
+            let (found, _) = file.metadata().expect(PLAIN);
+            assert_eq!(found.attributes.full(), wanted.full(), "an open file tells them too");
+        }
+        let listed = list_all(fixture, b"d", 9);
+        let entry = listed.iter().find(|(name, _)| path.ends_with(name.as_bytes()));
+        if let Some((_, metadata)) = entry.filter(|_| path != b"d") {
+            assert_eq!(metadata.attributes, wanted);
+            assert!(metadata.attributes.full().is_empty(), "a listing has digests only");
+        }
+    }
 }
 
 /// Does `change` until the stamp is another than `before`.

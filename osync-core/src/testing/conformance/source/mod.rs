@@ -35,6 +35,8 @@ pub trait SourceFixture {
     fn chmod(&self, path: &[u8], mode: u32);
     /// Sets the modification time, of a link itself.
     fn set_modified(&self, path: &[u8], modified: Timestamp);
+    /// Sets an extended attribute, of a link itself; returns whether what lies there can have it.
+    fn set_attribute(&self, path: &[u8], name: &[u8], value: &[u8]) -> bool;
 }
 
 /// Checks every rule, each on a fixture of its own.
@@ -42,7 +44,7 @@ pub trait SourceFixture {
 /// # Panics
 /// With the rule that is broken.
 pub fn check<F: SourceFixture>(mut make: impl FnMut() -> F) {
-    let rules: [fn(&dyn SourceFixture); 14] = [
+    let rules: [fn(&dyn SourceFixture); 15] = [
         metadata_tells_every_kind,
         what_is_not_there_is_none,
         symbolic_links_are_never_followed,
@@ -56,6 +58,7 @@ pub fn check<F: SourceFixture>(mut make: impl FnMut() -> F) {
         files::a_directory_tells_of_its_names_what_the_source_tells,
         files::an_open_file_outlives_its_name,
         files::stamps_move_with_every_change,
+        files::attributes_are_told_in_full_and_listed_as_digests,
         odd_names_and_long_paths_are_kept,
     ];
     for rule in rules {

@@ -1,0 +1,67 @@
+//! What the file system of a target can hold, found out by trying on a file that nobody sees.
+
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{self, Gid, Mode, Uid};
+use rustix::io::Result;
+use rustix::process::geteuid;
+
+use crate::adapters::fs::attributes::Holder;
+use crate::adapters::fs::metadata::look_at;
+use crate::adapters::fs::version::Versions;
+use crate::model::attributes::{Attribute, Class, Classes};
+use crate::model::fidelity::Fidelity;
+
+/// An owner and group that files do not have by themselves.
+const STRANGER: u32 = 54_321;
+
+/// Owner rw-, user 1 r--, group r--, mask r--, others ---: as the kernel encodes an access list.
+const ACCESS_LIST: [u8; 44] = [
+    2, 0, 0, 0, // version
+    1, 0, 6, 0, 255, 255, 255, 255, // owner
+    2, 0, 4, 0, 1, 0, 0, 0, // user 1
+    4, 0, 4, 0, 255, 255, 255, 255, // group
+    16, 0, 4, 0, 255, 255, 255, 255, // mask
+    32, 0, 0, 0, 255, 255, 255, 255, // others
+];
+
+/// What can be held below the directory `root`. Where that cannot be tried, because the file system is full
+/// or may not be written now, everything is taken to be possible.
+pub(super) fn fidelity(versions: &Versions, root: BorrowedFd<'_>) -> Fidelity {
+    let is_superuser = geteuid().is_root();
+    let mut fidelity = Fidelity { owner: is_superuser, set_id: is_superuser, ..Fidelity::FULL };
+    match versions.file(root, 0o600) {
+        Ok(version) => {
+            let file = version.descriptor();
+            fidelity.owner &= keeps_owner(file).unwrap_or(false);
+            fidelity.attributes = classes(file);
+        }
+        Err(errno) => log::debug!("the target cannot be tried: {errno}"),
+    }
+    fidelity
+}
+
+fn keeps_owner(file: BorrowedFd<'_>) -> Result<bool> {
+    fs::fchown(file, Some(Uid::from_raw(STRANGER)), Some(Gid::from_raw(STRANGER)))?;
+    let found = look_at(file)?.metadata;
+    fs::fchown(file, Some(geteuid()), Some(rustix::process::getegid()))?;
+    fs::fchmod(file, Mode::RUSR | Mode::WUSR)?;
+    Ok((found.uid, found.gid) == (STRANGER, STRANGER))
+}
+
+/// The classes of attributes that can be set on `file`.
+fn classes(file: BorrowedFd<'_>) -> Classes {
+    let tries: [(Class, &[u8], &[u8]); 4] = [
+        (Class::User, b"user.osync", b"x"),
+        (Class::Trusted, b"trusted.osync", b"x"),
+        (Class::Security, b"security.osync", b"x"),
+        (Class::Access, Class::ACCESS, &ACCESS_LIST),
+    ];
+    let mut classes = Classes::NONE;
+    for (class, name, value) in tries {
+        let attribute = Attribute { name: name.into(), value: value.into() };
+        if Holder::Open(file.as_fd()).set(&attribute).is_ok() {
+            classes = classes.with(class);
+        }
+    }
+    classes
+}
