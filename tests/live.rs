@@ -1,5 +1,6 @@
 //! Live: changes of every kind arrive while both ends run, and they arrive soon.
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -120,9 +121,25 @@ const CHANGES: [Change; 30] = [
 
 #[test]
 fn changes_of_every_kind_arrive_in_one_process() {
+    changes_of_every_kind_arrive(&["--feed", "auto"]);
+}
+
+#[test]
+fn changes_of_every_kind_arrive_with_inotify() {
+    changes_of_every_kind_arrive(&["--feed", "inotify"]);
+}
+
+#[test]
+fn changes_of_every_kind_arrive_by_polling() {
+    changes_of_every_kind_arrive(&["--feed", "poll", "--poll-interval", "1"]);
+}
+
+fn changes_of_every_kind_arrive(options: &[&str]) {
     let pair = Pair::new();
     tree::fill(&pair.source, 21, 10);
-    let mirror = Osync::start(arguments!["mirror", pair.source, pair.target]);
+    let mut arguments = arguments!["mirror", pair.source, pair.target].to_vec();
+    arguments.extend(options.iter().map(OsStr::new));
+    let mirror = Osync::start(&arguments);
     mirror.wait_line("in sync: ");
 
     make_every_change(&pair);

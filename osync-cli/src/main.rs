@@ -16,7 +16,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use osync_core::adapters::feed::inotify::InotifyFeed;
 use osync_core::adapters::filters::FilteredSource;
 use osync_core::adapters::fs::sink::DirectorySink;
 use osync_core::adapters::fs::source::DirectorySource;
@@ -105,13 +104,11 @@ type Watched = (Arc<dyn Source>, Box<dyn ChangeFeed>);
 /// The directory `root` and its changes, less what is to be left out.
 fn opened(root: &Path, arguments: &SourceArguments) -> Result<Watched, Box<dyn Error>> {
     let source: Arc<dyn Source> = Arc::new(DirectorySource::open(root)?);
-    let feed = InotifyFeed::new(root)?;
-    Ok(match arguments.filter(&source)? {
-        None => (source, Box::new(feed)),
-        Some(filter) => {
-            let feed = feed.with_filter(Arc::clone(&filter));
-            (Arc::new(FilteredSource::new(source, filter)), Box::new(feed))
-        }
+    let filter = arguments.filter(&source)?;
+    let feed = arguments.feed(root, filter.clone())?;
+    Ok(match filter {
+        None => (source, feed),
+        Some(filter) => (Arc::new(FilteredSource::new(source, filter)), feed),
     })
 }
 

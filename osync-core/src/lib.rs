@@ -131,7 +131,7 @@
 //! | port | stands for | ours | bring your own when |
 //! |---|---|---|---|
 //! | [`Source`] | a tree to be read | [`DirectorySource`](adapters::fs::source::DirectorySource) | the data lives in a program or a store |
-//! | [`ChangeFeed`] | who says where to look | [`InotifyFeed`](adapters::feed::inotify::InotifyFeed), [`ChannelFeed`](adapters::feed::channel::ChannelFeed) | rarely: whoever knows what it writes tells a `ChannelFeed` |
+//! | [`ChangeFeed`] | who says where to look | [`FanotifyFeed`](adapters::feed::fanotify::FanotifyFeed), [`InotifyFeed`](adapters::feed::inotify::InotifyFeed), [`ChannelFeed`](adapters::feed::channel::ChannelFeed) | rarely: whoever knows what it writes tells a `ChannelFeed` |
 //! | [`Sink`] | a tree to be written | [`DirectorySink`](adapters::fs::sink::DirectorySink) | the copy goes into an object store, an archive, a test |
 //! | [`Transport`] | whole frames between two ends | [`ZmqTransport`](adapters::transport::zmq::ZmqTransport), [`InProcessTransport`](adapters::transport::in_process::InProcessTransport) | the ends meet over something else |
 //!

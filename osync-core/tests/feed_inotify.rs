@@ -225,7 +225,7 @@ fn a_directory_above_the_root_may_be_moved() {
 }
 
 #[test]
-fn a_directory_uncovered_by_an_unmount_is_watched() {
+fn what_a_mount_covers_and_what_it_uncovers_is_watched() {
     let root = tempfile::tempdir().unwrap();
     let point = root.path().join("mount");
     fs::create_dir_all(point.join("below")).unwrap();
@@ -241,8 +241,16 @@ fn a_directory_uncovered_by_an_unmount_is_watched() {
     let mut listener = Listener::start(root.path());
     listener.until_ready();
 
-    assert!(mount("umount", &[]));
-    listener.until(|change| *change == subtree("mount"));
+    assert!(mount("mount", &["-t", "tmpfs", "osync-test"]));
+    listener.until(is_all_lost);
+    listener.fence();
+    fs::create_dir(point.join("new")).unwrap();
+    assert_eq!(listener.fence(), [subtree("mount/new")]);
+    for _ in 0..2 {
+        assert!(mount("umount", &[]));
+        listener.until(is_all_lost);
+    }
+    listener.fence();
 
     fs::create_dir(point.join("below/new")).unwrap();
     let reports = listener.fence();

@@ -1,7 +1,10 @@
 //! System calls that osync needs and no safe crate wraps: the only place of the workspace with `unsafe`.
 //!
-//! Extended attributes of what lies at a name of a directory, no symbolic link followed (Linux 6.13).
+//! Here: extended attributes of what lies at a name of a directory, no symbolic link followed (Linux 6.13).
 //! Where the kernel does not know them, each call fails with [`std::io::ErrorKind::Unsupported`].
+//! [`handle`] opens files by handle.
+
+pub mod handle;
 
 use std::ffi::{CStr, c_int, c_long, c_uint};
 use std::io::{Error, Result};

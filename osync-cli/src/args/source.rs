@@ -2,13 +2,18 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use clap::Args;
-use osync_core::adapters::filters::{Filter, Rules};
+use clap::{Args, ValueEnum};
+use osync_core::adapters::feed;
+use osync_core::adapters::feed::fanotify::FanotifyFeed;
+use osync_core::adapters::feed::poll::PollFeed;
+use osync_core::adapters::filters::{Filter, FilteredFeed, Rules};
 use osync_core::model::name::Name;
 use osync_core::options::SourceOptions;
+use osync_core::ports::change_feed::{ChangeFeed, FeedError};
 use osync_core::ports::source::Source;
 
 /// The file that leaves names out of its directory, with --ignore-files.
@@ -39,6 +44,26 @@ pub(crate) struct SourceArguments {
     /// Removes from the sink what is left out, instead of leaving it alone. [default: off]
     #[arg(long)]
     delete_excluded: bool,
+    /// How changes in SRC are found.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Feed::Auto)]
+    feed: Feed,
+    /// Seconds between comparisons with --feed poll, 1 to 86400.
+    #[arg(long, value_name = "SECONDS", default_value_t = PollFeed::INTERVAL_SECONDS_DEFAULT,
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    poll_interval: u64,
+}
+
+/// How changes are found.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Feed {
+    /// fanotify where it can be had, else inotify.
+    Auto,
+    /// One mark on the whole file system; needs to run as root.
+    Fanotify,
+    /// One watch for each directory.
+    Inotify,
+    /// No watching: everything is compared at intervals. For NFS and its like.
+    Poll,
 }
 
 impl SourceArguments {
@@ -75,5 +100,23 @@ impl SourceArguments {
             filter = filter.with_delete_excluded();
         }
         Ok(Some(Arc::new(filter)))
+    }
+
+    /// The feed of the directory `root`, less what `filter` leaves out.
+    pub(crate) fn feed(
+        &self,
+        root: &Path,
+        filter: Option<Arc<Filter>>,
+    ) -> Result<Box<dyn ChangeFeed>, FeedError> {
+        let feed: Box<dyn ChangeFeed> = match self.feed {
+            Feed::Auto => return feed::auto(root, filter),
+            Feed::Inotify => return feed::inotify(root, filter),
+            Feed::Fanotify => Box::new(FanotifyFeed::new(root)?),
+            Feed::Poll => Box::new(PollFeed::new(root, Duration::from_secs(self.poll_interval))),
+        };
+        Ok(match filter {
+            None => feed,
+            Some(filter) => Box::new(FilteredFeed::new(feed, filter)),
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! An inotify feed that runs, and what it reports.
+//! A feed that runs, and what it reports.
 
 #![allow(dead_code, reason = "each test program uses its part of this")]
 
@@ -14,19 +14,20 @@ use osync_core::ports::change_feed::{ChangeFeed, Reporter};
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Listener {
-    feed: InotifyFeed,
+    feed: Box<dyn ChangeFeed>,
     pub(crate) changes: Receiver<Change>,
     cookie: u64,
 }
 
 impl Listener {
-    /// Starts a feed of `root`.
+    /// Starts an inotify feed of `root`.
     pub(crate) fn start(root: &Path) -> Self {
         Self::start_with(InotifyFeed::new(root).unwrap(), 64)
     }
 
     /// Starts `feed` on a channel of `capacity` reports.
-    pub(crate) fn start_with(mut feed: InotifyFeed, capacity: usize) -> Self {
+    pub(crate) fn start_with(feed: impl ChangeFeed + 'static, capacity: usize) -> Self {
+        let mut feed: Box<dyn ChangeFeed> = Box::new(feed);
         let (sender, changes) = crossbeam_channel::bounded(capacity);
         feed.start(Reporter::new(sender)).unwrap();
         Self { feed, changes, cookie: 0 }

@@ -15,7 +15,7 @@ mod metadata;
 mod names;
 mod probe;
 mod purge;
-mod root;
+pub(in crate::adapters) mod root;
 mod tree;
 mod unlock;
 mod version;

@@ -16,11 +16,11 @@ use crate::model::rel_path::RelPath;
 const PIECE_BYTES_MAX: usize = 4_000;
 
 /// For a descriptor to work relative to, not to read.
-pub(super) const PLACE: OFlags =
+pub(in crate::adapters) const PLACE: OFlags =
     OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// For a descriptor to list.
-pub(super) const LISTING: OFlags =
+pub(in crate::adapters) const LISTING: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 const BENEATH: ResolveFlags =
@@ -28,7 +28,7 @@ const BENEATH: ResolveFlags =
 
 /// The root of a tree, held open.
 #[derive(Debug)]
-pub(super) struct Root {
+pub(in crate::adapters) struct Root {
     path: PathBuf,
     descriptor: OwnedFd,
     identity: (u64, u64),
@@ -38,7 +38,7 @@ pub(super) struct Root {
 
 impl Root {
     /// Holds the directory at `path`. This is the only path ever looked up by name from outside.
-    pub(super) fn open(path: &Path) -> std::io::Result<Self> {
+    pub(in crate::adapters) fn open(path: &Path) -> std::io::Result<Self> {
         let path = std::path::absolute(path)?;
         let flags = PLACE.difference(OFlags::NOFOLLOW);
         let descriptor = fs::open(&path, flags, Mode::empty())?;
@@ -55,7 +55,7 @@ impl Root {
     }
 
     /// Whether the path the root was opened by still leads to it; if not, what was found instead.
-    pub(super) fn check(&self) -> std::result::Result<(), String> {
+    pub(in crate::adapters) fn check(&self) -> std::result::Result<(), String> {
         let shown = self.path.as_os_str().as_bytes().escape_ascii();
         match fs::stat(&self.path) {
             Ok(stat) if identity(&stat) == self.identity => Ok(()),
@@ -65,12 +65,12 @@ impl Root {
     }
 
     /// The descriptor of the root itself.
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+    pub(in crate::adapters) fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
 
     /// Opens the directory at `path`; [`Errno::NOENT`] or [`Errno::NOTDIR`] if there is none.
-    pub(super) fn directory(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd> {
+    pub(in crate::adapters) fn directory(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd> {
         if !self.has_openat2 {
             let above = self.descend(path, |directory, name| enter(directory, name, PLACE))?;
             return enter(above.as_fd(), b".", flags);
@@ -112,7 +112,7 @@ pub(super) fn enter(directory: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Re
 }
 
 /// Device and inode: which object it is.
-pub(super) fn identity(stat: &fs::Stat) -> (u64, u64) {
+pub(in crate::adapters) fn identity(stat: &fs::Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 

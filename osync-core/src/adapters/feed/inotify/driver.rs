@@ -9,30 +9,34 @@
 //! [`session`]: crate::adapters::feed::inotify::session
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, select_biased};
+use crossbeam_channel::select_biased;
 
 use crate::adapters::feed::inotify::limits::{explain, is_gone, is_watch_limit};
 use crate::adapters::feed::inotify::renames::Renames;
 use crate::adapters::feed::inotify::scope::Scope;
-use crate::adapters::feed::inotify::session::{Fences, Session};
+use crate::adapters::feed::inotify::session::{Fences, Session, lock};
 use crate::adapters::feed::inotify::signal::Signal;
-use crate::adapters::feed::inotify::tree::{Seen, Tree};
-use crate::adapters::feed::inotify::unwatched::Unwatched;
 use crate::adapters::feed::inotify::walks::Walks;
+use crate::adapters::feed::mounts::Mounts;
+use crate::adapters::feed::outlet::{Halt, Outlet};
+use crate::adapters::feed::tree::{Seen, Tree};
+use crate::adapters::feed::unwatched::Unwatched;
 use crate::model::change::{Change, Touch};
 use crate::model::rel_path::RelPath;
-use crate::ports::change_feed::{Reporter, Stopped};
+use crate::ports::change_feed::Stopped;
 
 /// Signals handled before the next batch of directories.
 const SIGNALS_PER_ROUND: usize = 1_024;
 
-/// Directories watched and listed in one go: about 5 ms.
-const DIRECTORIES_PER_ROUND: usize = 512;
+/// Directories watched and listed in one go while events come: about 5 ms.
+const DIRECTORIES_PER_BUSY_ROUND: usize = 512;
+
+/// Directories watched and listed in one go while none come: fewer waits for `notify`'s thread.
+const DIRECTORIES_PER_ROUND: usize = 4_096;
 
 /// How often the root is looked after: whoever holds it open gets no event when it is removed.
 const ROOT_CHECK_SECONDS: u64 = 1;
@@ -45,8 +49,7 @@ const RESTART_GAP_SECONDS: u64 = 1;
 pub(super) struct Driver {
     root: PathBuf,
     scope: Scope,
-    reporter: Reporter,
-    stop: Receiver<Infallible>,
+    outlet: Outlet,
     /// Shared with the feed, which sends fences.
     fences: Arc<Mutex<Fences>>,
     /// Fences that have come back, each with the walks it must wait for.
@@ -57,28 +60,10 @@ pub(super) struct Driver {
     walks: Walks,
     renames: Renames,
     unwatched: Unwatched,
+    mounts: Mounts,
     is_ready: bool,
     root_check_at: Instant,
     restarted_at: Option<Instant>,
-}
-
-/// Why a round ended early.
-enum Halt {
-    /// Nobody wants reports any more.
-    Stopped,
-    /// Events are lost, for this reason: begin afresh.
-    Lost(String),
-}
-
-impl From<Stopped> for Halt {
-    fn from(Stopped: Stopped) -> Self {
-        Self::Stopped
-    }
-}
-
-/// Locks the fences. Each use is one call, so a panic elsewhere leaves them whole.
-pub(super) fn lock(fences: &Mutex<Fences>) -> MutexGuard<'_, Fences> {
-    fences.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Driver {
@@ -90,18 +75,17 @@ impl Driver {
         root: &Path,
         retry_after: Duration,
         scope: Scope,
-        reporter: Reporter,
-        stop: Receiver<Infallible>,
+        outlet: Outlet,
     ) -> Result<(Self, Arc<Mutex<Fences>>), String> {
         let (session, tree, fences) = open(root)?;
+        let mounts = Mounts::below(root).map_err(|error| error.to_string())?;
         let fences = Arc::new(Mutex::new(fences));
         let mut walks = Walks::default();
         walks.begin(RelPath::root(), Change::Ready);
         let driver = Self {
             root: root.to_path_buf(),
             scope,
-            reporter,
-            stop,
+            outlet,
             fences: Arc::clone(&fences),
             returned: VecDeque::new(),
             session,
@@ -109,6 +93,7 @@ impl Driver {
             walks,
             renames: Renames::default(),
             unwatched: Unwatched::new(retry_after),
+            mounts,
             is_ready: false,
             root_check_at: Instant::now(),
             restarted_at: None,
@@ -132,12 +117,14 @@ impl Driver {
 
     fn round(&mut self) -> Result<(), Halt> {
         self.wait()?;
+        let mut directories_max = DIRECTORIES_PER_ROUND;
         for _ in 0..SIGNALS_PER_ROUND {
             let Some(signal) = self.session.next() else { break };
             self.handle(signal)?;
+            directories_max = DIRECTORIES_PER_BUSY_ROUND;
         }
         self.keep_time()?;
-        self.walk()?;
+        self.walk(directories_max)?;
         self.answer_fences()?;
         Ok(())
     }
@@ -151,7 +138,7 @@ impl Driver {
             patience = wake_at.saturating_duration_since(Instant::now());
         }
         select_biased! {
-            recv(self.stop) -> _ => Err(Halt::Stopped),
+            recv(self.outlet.stop()) -> _ => Err(Halt::Stopped),
             recv(self.session.wake()) -> woken => woken.map_err(|_| {
                 Halt::Lost("the thread of the crate notify has ended".to_owned())
             }),
@@ -180,7 +167,7 @@ impl Driver {
             Signal::Touched(path, touch) => {
                 self.give_up_above(&path)?;
                 self.walk_if_ruled(&path, touch);
-                self.report(Change::Entry { path, touch })?;
+                self.outlet.report(Change::Entry { path, touch })?;
             }
             Signal::Fence(turn) => {
                 self.give_up(Renames::give_up_all)?;
@@ -207,7 +194,7 @@ impl Driver {
             Seen::File => touch,
             Seen::Nothing | Seen::Special => Touch::Settled,
         };
-        self.report(Change::Entry { path, touch })
+        self.outlet.report(Change::Entry { path, touch })
     }
 
     /// Something was renamed to `to`, from outside unless `from` is known.
@@ -224,7 +211,7 @@ impl Driver {
                 if is_directory && !self.scope.skips(&to) {
                     self.walk_from(to.clone());
                 }
-                self.report(Change::Renamed { from, to, is_directory })
+                self.outlet.report(Change::Renamed { from, to, is_directory })
             }
             from => {
                 from.into_iter().chain([to]).try_for_each(|path| self.look_at(path, Touch::Settled))
@@ -270,16 +257,26 @@ impl Driver {
                 let reason = "the root directory was moved, removed or mounted over";
                 return Err(Halt::Lost(reason.to_owned()));
             }
+            // It makes no event of the directory that it covers, and `notify` would believe what is there now to be
+            // watched where what was there before is.
+            if self.mounts.are_changed() {
+                let changed = self.mounts.update(&self.root);
+                let changed = changed.map_err(|error| Halt::Lost(error.to_string()))?;
+                if !changed.is_empty() {
+                    let reason = "something was mounted or unmounted below the root";
+                    return Err(Halt::Lost(reason.to_owned()));
+                }
+            }
         }
         Ok(())
     }
 
     /// Watches, then lists, one batch of directories.
-    fn walk(&mut self) -> Result<(), Stopped> {
+    fn walk(&mut self, directories_max: usize) -> Result<(), Stopped> {
         if self.walks.is_empty() {
             return Ok(());
         }
-        let steps = self.walks.take(DIRECTORIES_PER_ROUND);
+        let steps = self.walks.take(directories_max);
         let paths = steps.iter().map(|step| self.tree.absolute(&step.path));
         let mut failures = self.session.watch(paths.collect()).into_iter().peekable();
         let mut limit = None;
@@ -311,11 +308,11 @@ impl Driver {
         }
         for (scope, reason) in self.unwatched.settle(Instant::now()) {
             log::debug!("not watched: {scope}: {reason}");
-            self.report(Change::Unwatched { scope, reason })?;
+            self.outlet.report(Change::Unwatched { scope, reason })?;
         }
         for change in self.walks.end() {
             self.is_ready |= change == Change::Ready;
-            self.report(change)?;
+            self.outlet.report(change)?;
         }
         Ok(())
     }
@@ -324,7 +321,7 @@ impl Driver {
         while let Some(&(cookie, moment)) = self.returned.front()
             && self.walks.is_past(moment)
         {
-            self.report(Change::Fence { cookie })?;
+            self.outlet.report(Change::Fence { cookie })?;
             self.returned.pop_front();
         }
         Ok(())
@@ -340,7 +337,7 @@ impl Driver {
         self.session.end();
         let gap = Duration::from_secs(RESTART_GAP_SECONDS);
         if let Some(restarted_at) = self.restarted_at {
-            self.pause((restarted_at + gap).saturating_duration_since(Instant::now()))?;
+            self.outlet.pause((restarted_at + gap).saturating_duration_since(Instant::now()))?;
         }
         let mut is_told = false;
         let new_fences = loop {
@@ -352,12 +349,12 @@ impl Driver {
                 Err(error) if !is_told => {
                     log::warn!("the change feed cannot begin afresh yet: {error}");
                     is_told = true;
-                    self.report(Change::Lost {
+                    self.outlet.report(Change::Lost {
                         scope: RelPath::root(),
                         reason: format!("{reason}; nothing is watched: {error}"),
                     })?;
                 }
-                Err(_) => self.pause(gap)?,
+                Err(_) => self.outlet.pause(gap)?,
             }
         };
         self.restarted_at = Some(Instant::now());
@@ -375,22 +372,11 @@ impl Driver {
         self.returned.extend(strays.into_iter().map(|cookie| (cookie, moment)));
         Ok(())
     }
-
-    fn pause(&self, time: Duration) -> Result<(), Stopped> {
-        match self.stop.recv_timeout(time) {
-            Err(RecvTimeoutError::Timeout) => Ok(()),
-            Ok(_) | Err(RecvTimeoutError::Disconnected) => Err(Stopped),
-        }
-    }
-
-    fn report(&self, change: Change) -> Result<(), Stopped> {
-        self.reporter.report_unless(&self.stop, change)
-    }
 }
 
 /// Opens what a fresh start replaces, and watches the root.
 fn open(root: &Path) -> Result<(Session, Tree, Fences), String> {
-    let tree = Tree::open(root).map_err(|errno| std::io::Error::from(errno).to_string())?;
+    let tree = Tree::open(root).map_err(|error| error.to_string())?;
     let (mut session, fences) = Session::open(&tree.anchor()).map_err(|error| explain(&error))?;
     let top = tree.absolute(&RelPath::root());
     match session.watch(vec![top]).pop() {

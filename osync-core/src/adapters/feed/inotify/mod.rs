@@ -13,7 +13,7 @@
 //! Invariant: every directory of the tree is watched, or there is a walk under way that will come to it, or
 //! an event about it or a directory above it is still in a queue, and will begin such a walk.
 //!
-//! Files from low to high: limits, renames, tree, signal, scope, queue, session, unwatched, walks, driver.
+//! Files from low to high: limits, renames, signal, scope, queue, session, walks, driver.
 //!
 //! `/proc` must be mounted: the tree is watched through the descriptor of its root, so that it may be moved.
 //!
@@ -26,8 +26,6 @@ mod renames;
 mod scope;
 mod session;
 mod signal;
-mod tree;
-mod unwatched;
 mod walks;
 
 use std::convert::Infallible;
@@ -38,9 +36,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
-use crate::adapters::feed::inotify::driver::{Driver, lock};
+use crate::adapters::feed::inotify::driver::Driver;
 use crate::adapters::feed::inotify::scope::Scope;
-use crate::adapters::feed::inotify::session::Fences;
+use crate::adapters::feed::inotify::session::{Fences, lock};
+use crate::adapters::feed::outlet::Outlet;
+use crate::adapters::feed::refused;
 use crate::adapters::filters::Filter;
 use crate::ports::change_feed::{ChangeFeed, FeedError, Reporter};
 
@@ -111,8 +111,9 @@ impl ChangeFeed for InotifyFeed {
         let (stop, stopped) = bounded(0);
         let scope = self.scope.clone();
         let reporter = scope.limit(reporter);
-        let (driver, fences) = Driver::open(&self.root, self.retry_after, scope, reporter, stopped)
-            .map_err(|reason| refused(&self.root, reason.into()))?;
+        let (driver, fences) =
+            Driver::open(&self.root, self.retry_after, scope, Outlet::new(reporter, stopped))
+                .map_err(|reason| refused(&self.root, reason.into()))?;
         let thread = std::thread::Builder::new()
             .name("osync-feed".to_owned())
             .spawn(move || driver.run())
@@ -142,12 +143,5 @@ impl ChangeFeed for InotifyFeed {
 impl Drop for InotifyFeed {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-fn refused(root: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> FeedError {
-    FeedError::Watch {
-        what: root.as_os_str().as_encoded_bytes().escape_ascii().to_string(),
-        source,
     }
 }

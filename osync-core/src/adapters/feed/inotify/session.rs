@@ -25,7 +25,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
@@ -36,8 +36,12 @@ use rustix::fs::MemfdFlags;
 use crate::adapters::feed::inotify::queue::Queue;
 use crate::adapters::feed::inotify::signal::{Signal, translate};
 
-/// How long `notify`'s thread may take to end before it is left alone.
-const END_SECONDS_MAX: u64 = 5;
+/// How long `notify`'s thread may take to end before it is left alone: while it is still busy with directories that
+/// were removed, that can be seconds.
+const END_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// The same where its watches would count against the limit of the next instance.
+const END_WAIT_MAX_BEFORE_ANOTHER: Duration = Duration::from_secs(5);
 
 /// What is asked of the kernel. Opening and reading are left out: otherwise the source's own reading
 /// would fill the queue.
@@ -140,19 +144,24 @@ impl Session {
         &self.wake
     }
 
-    /// Ends `notify`'s thread and gives up all watches; nothing is watched or reported from then on.
+    /// Ends `notify`'s thread and gives up all watches, so that another instance may be opened; nothing is watched or
+    /// reported from then on.
     pub(super) fn end(&mut self) {
+        self.end_within(END_WAIT_MAX_BEFORE_ANOTHER);
+    }
+
+    fn end_within(&mut self, wait_max: Duration) {
         let Some(watcher) = self.watcher.take() else { return };
         drop(watcher);
         // The thread ends by itself and nobody can join it, but it drops its end of the channel with the
         // instance: then the watches no longer count against the limit.
-        let deadline = Instant::now() + Duration::from_secs(END_SECONDS_MAX);
+        let deadline = Instant::now() + wait_max;
         loop {
             match self.wake.recv_deadline(deadline) {
                 Ok(()) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
-                    log::warn!("the thread of the crate notify is still busy; not waiting for it");
+                    log::debug!("the thread of the crate notify is still busy; not waiting for it");
                     return;
                 }
             }
@@ -162,7 +171,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.end();
+        self.end_within(END_WAIT_MAX);
     }
 }
 
@@ -190,6 +199,11 @@ impl Fences {
         let old = std::mem::replace(self, new);
         old.outstanding.into_iter().map(|(cookie, _)| cookie).collect()
     }
+}
+
+/// Locks the fences. Each use is one call, so a panic elsewhere leaves them whole.
+pub(super) fn lock(fences: &Mutex<Fences>) -> MutexGuard<'_, Fences> {
+    fences.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn fence_file() -> io::Result<File> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 
-use crate::adapters::feed::inotify::tree::is_reserved;
+use crate::adapters::feed::tree::is_reserved;
 use crate::model::change::Touch;
 use crate::model::rel_path::RelPath;
 

@@ -1,16 +1,17 @@
-//! What the feed itself looks at in the tree: the kind of an entry, and the directories in a directory.
+//! What a feed itself looks at in the tree: the kind of an entry, and the directories in a directory.
 //!
-//! Listing takes the kinds from `getdents64`, so files cost no `stat`. It is confined beneath the root
-//! (`openat2`), because somebody may swap a directory for a symbolic link between event and look.
+//! Listing takes the kinds from `getdents64`, so files cost no `stat`. It is confined beneath the root,
+//! because somebody may swap a directory for a symbolic link between event and look.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, FileType, RawDir};
 use rustix::io::Errno;
 
+use crate::adapters::fs::root::{LISTING, PLACE, Root};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 
@@ -20,11 +21,13 @@ const RESERVED: &[u8] = b".osync";
 /// Room for about 1,000 entries per `getdents64`.
 const LISTING_BYTES: usize = 32 * 1024;
 
+/// The longest path, in bytes, that is handed to the kernel in one piece: `PATH_MAX` less room for an anchor.
+const DIRECT_BYTES_MAX: usize = 4_000;
+
 /// The root of the watched tree, held open.
 #[derive(Debug)]
 pub(super) struct Tree {
-    path: PathBuf,
-    root: OwnedFd,
+    root: Root,
     buffer: Vec<u8>,
 }
 
@@ -43,25 +46,23 @@ pub(super) enum Seen {
 
 impl Tree {
     /// Opens the directory `path`.
-    pub(super) fn open(path: &Path) -> Result<Self, Errno> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self {
-            path: path.to_path_buf(),
-            root: rustix::fs::openat(CWD, path, flags, Mode::empty())?,
-            buffer: Vec::with_capacity(LISTING_BYTES),
-        })
+    pub(super) fn open(path: &Path) -> std::io::Result<Self> {
+        Ok(Self { root: Root::open(path)?, buffer: Vec::with_capacity(LISTING_BYTES) })
     }
 
     /// Whether the path it was opened by still leads to this root.
     pub(super) fn is_in_place(&self) -> bool {
-        let identity = |stat: Stat| (stat.st_dev, stat.st_ino);
-        let there = rustix::fs::stat(&self.path).map(identity);
-        there.is_ok() && there == rustix::fs::fstat(&self.root).map(identity)
+        self.root.check().is_ok()
+    }
+
+    /// The descriptor of the root, to work relative to.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.root.descriptor()
     }
 
     /// An absolute path of the root that leads there wherever it is moved.
     pub(super) fn anchor(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.root.as_raw_fd()))
+        PathBuf::from(format!("/proc/self/fd/{}", self.descriptor().as_raw_fd()))
     }
 
     /// An absolute path of an entry, by way of [`Tree::anchor`].
@@ -75,17 +76,23 @@ impl Tree {
     ///
     /// The answer only chooses between hints, so an error is `Nothing`: whoever gets the hint looks himself.
     pub(super) fn look(&self, path: &RelPath) -> Seen {
-        let found = if path.is_root() {
-            rustix::fs::fstat(&self.root)
-        } else {
-            rustix::fs::statat(&self.root, path.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)
-        };
-        match found.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+        match self.kind(path) {
             Err(_) => Seen::Nothing,
             Ok(FileType::Directory) => Seen::Directory,
             Ok(FileType::RegularFile) => Seen::File,
             Ok(_) => Seen::Special,
         }
+    }
+
+    fn kind(&self, path: &RelPath) -> Result<FileType, Errno> {
+        let Some((above, name)) = path.split() else { return Ok(FileType::Directory) };
+        let stat = if path.as_bytes().len() <= DIRECT_BYTES_MAX {
+            rustix::fs::statat(self.descriptor(), path.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)
+        } else {
+            let above = self.root.directory(&above, PLACE)?;
+            rustix::fs::statat(above, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)
+        };
+        Ok(FileType::from_raw_mode(stat?.st_mode))
     }
 
     /// Appends the directories in `directory` to `found`; none if it is not a directory (any more).
@@ -102,14 +109,7 @@ impl Tree {
     }
 
     fn try_list(&mut self, directory: &RelPath, found: &mut Vec<RelPath>) -> Result<(), Errno> {
-        let relative: &[u8] = if directory.is_root() { b"." } else { directory.as_bytes() };
-        let opened = rustix::fs::openat2(
-            &self.root,
-            relative,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
-        )?;
+        let opened = self.root.directory(directory, LISTING)?;
         let mut entries = RawDir::new(&opened, self.buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {
             let entry = entry?;
