@@ -13,5 +13,6 @@ mod churn;
 mod arguments;
 mod faults;
 mod filters;
+mod keys;
 mod live;
 mod once;

@@ -151,6 +151,14 @@ impl Addresses {
         Self { control, data }
     }
 
+    /// Where this source says that it serves.
+    pub(crate) fn of(source: &Osync) -> Self {
+        let line = source.wait_line("serving ");
+        let (_, details) = line.rsplit_once(" on ").unwrap();
+        let (control, data) = details.split_once(" and ").unwrap();
+        Self { control: control.to_owned(), data: data.to_owned() }
+    }
+
     pub(crate) fn start_source(&self, directory: &Path) -> Osync {
         Osync::start(arguments![
             "source",
@@ -176,9 +184,6 @@ impl Addresses {
 pub(crate) fn start_source(directory: &Path) -> (Osync, Addresses) {
     let any = "tcp://127.0.0.1:*".to_owned();
     let source = Addresses { control: any.clone(), data: any }.start_source(directory);
-    let line = source.wait_line("serving ");
-    let (_, details) = line.rsplit_once(" on ").unwrap();
-    let (control, data) = details.split_once(" and ").unwrap();
-    let addresses = Addresses { control: control.to_owned(), data: data.to_owned() };
+    let addresses = Addresses::of(&source);
     (source, addresses)
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use osync_core::model::report::{QueueReport, TransferReport};
 use osync_core::sink_endpoint::InSync;
 use osync_core::{Error, Mirror, SinkEndpoint, SourceEndpoint};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::render::Renderer;
@@ -42,6 +42,14 @@ fn wake_on_signal(waiting: Thread) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let waker = thread::Builder::new().name("osync-signals".to_owned());
     waker.spawn(move || signals.forever().for_each(|_| waiting.unpark()))?;
+    Ok(())
+}
+
+/// Does this for every SIGHUP, on a thread that lives as long as the process.
+pub(crate) fn on_hangup(mut reload: impl FnMut() + Send + 'static) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGHUP])?;
+    let reloader = thread::Builder::new().name("osync-reload".to_owned());
+    reloader.spawn(move || signals.forever().for_each(|_| reload()))?;
     Ok(())
 }
 

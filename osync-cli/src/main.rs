@@ -8,6 +8,7 @@
 mod args;
 mod directories;
 mod follow;
+mod keys;
 mod render;
 
 use std::error::Error;
@@ -19,11 +20,11 @@ use std::sync::Arc;
 use osync_core::adapters::filters::FilteredSource;
 use osync_core::adapters::fs::sink::DirectorySink;
 use osync_core::adapters::fs::source::DirectorySource;
-use osync_core::adapters::transport::zmq::ZmqTransport;
 use osync_core::model::connection::ConnectionDetails;
 use osync_core::ports::change_feed::ChangeFeed;
 use osync_core::ports::source::Source;
 use osync_core::{Mirror, SinkEndpoint, SourceEndpoint};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::args::{Command, SourceArguments};
 use crate::follow::{Endpoint, follow};
@@ -45,9 +46,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// Asks for as many descriptors as this user may have: strangers hold some until their handshake times out.
+fn raise_descriptor_limit() {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits });
+    if let Err(error) = raised {
+        log::debug!("the limit of descriptors stays at {:?}: {error}", limits.current);
+    }
+}
+
 /// Does what the command says; returns how many paths are not replicated at the end.
 fn run(command: Command) -> Result<u64, Box<dyn Error>> {
     follow::handle_signals()?;
+    raise_descriptor_limit();
     match command {
         Command::Mirror { source, target, once, source_arguments, sink_arguments } => {
             let source = directories::existing(&source)?;
@@ -65,14 +76,18 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             )?;
             follow(Endpoint::Mirror(mirror), once, &renderer)
         }
-        Command::Source { source, channels, source_arguments } => {
+        Command::Source { source, channels, keys, source_arguments } => {
             let source = directories::existing(&source)?;
             let renderer = Arc::new(Renderer::install());
             let (entries, feed) = opened(&source, &source_arguments)?;
+            let (transport, allow_list) = keys::source_transport(&keys)?;
+            if let Some(list) = allow_list {
+                follow::on_hangup(move || list.reread())?;
+            }
             let endpoint = SourceEndpoint::start(
                 entries,
                 feed,
-                &ZmqTransport::new(),
+                &transport,
                 &channels.into(),
                 source_arguments.options(),
                 renderer.clone(),
@@ -80,20 +95,25 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             log::info!("serving {} on {}", source.display(), endpoint.details());
             follow(Endpoint::Source(endpoint), false, &renderer)
         }
-        Command::Sink { target, channels, name, once, sink_arguments } => {
+        Command::Sink { target, channels, name, once, keys, sink_arguments } => {
             let target = directories::made(&target)?;
             let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
             let details = ConnectionDetails::from(channels);
             let renderer = Arc::new(Renderer::install());
+            let transport = keys::sink_transport(&keys)?;
             log::info!("keeping {} equal to the source at {details}, as {name}", target.display());
             let endpoint = SinkEndpoint::start(
                 Arc::new(DirectorySink::open(&target)?),
-                &ZmqTransport::new(),
+                &transport,
                 &details,
                 sink_arguments.options().with_name(name),
                 renderer.clone(),
             )?;
             follow(Endpoint::Sink(endpoint), once, &renderer)
+        }
+        Command::Keygen { directory } => {
+            keys::generate(&directory)?;
+            Ok(0)
         }
     }
 }

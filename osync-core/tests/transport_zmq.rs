@@ -163,7 +163,7 @@ fn wildcards_are_resolved() {
 
 #[test]
 fn unusable_addresses_say_what_to_do() {
-    let transport = ZmqTransport::new();
+    let transport = ZmqTransport::new().insecure();
     for (address, advice) in [
         ("nonsense", "write it as"),
         ("http://127.0.0.1:80", "write it as"),
@@ -189,6 +189,26 @@ fn unusable_addresses_say_what_to_do() {
             assert!(matches!(refused, Err(TransportError::Address { .. })), "{details}");
         }
     }
+}
+
+#[test]
+fn without_keys_only_this_machine_is_served_unless_told_otherwise() {
+    for address in ["tcp://*:*", "tcp://0.0.0.0:*", "tcp://192.0.2.1:*"] {
+        for details in [
+            ConnectionDetails { control: address.to_owned(), ..wildcards() },
+            ConnectionDetails { data: address.to_owned(), ..wildcards() },
+        ] {
+            match ZmqTransport::new().bind(&details, bounded(1).0) {
+                Err(TransportError::Address { reason, .. }) => {
+                    assert!(reason.contains("without keys"), "{address}: {reason}");
+                }
+                Err(other) => panic!("{address}: {other}"),
+                Ok(_) => panic!("{address} was bound"),
+            }
+        }
+    }
+    let open = ConnectionDetails { control: "tcp://0.0.0.0:*".to_owned(), ..wildcards() };
+    assert!(ZmqTransport::new().insecure().bind(&open, bounded(1).0).is_ok());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! What both `mirror` and one of the ends take is in `source` and `sink`.
 
+mod keys;
 mod sink;
 mod source;
 
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use osync_core::model::connection::ConnectionDetails;
 use osync_core::model::sink_id::SinkId;
 
+pub(crate) use crate::args::keys::{SinkKeys, SourceKeys};
 pub(crate) use crate::args::sink::SinkArguments;
 pub(crate) use crate::args::source::SourceArguments;
 
@@ -68,6 +70,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         channels: Channels,
         #[command(flatten)]
+        keys: SourceKeys,
+        #[command(flatten)]
         source_arguments: SourceArguments,
     },
     /// Keeps DST equal to what a source serves. Either end may be started first.
@@ -88,7 +92,15 @@ pub(crate) enum Command {
         #[arg(long)]
         once: bool,
         #[command(flatten)]
+        keys: SinkKeys,
+        #[command(flatten)]
         sink_arguments: SinkArguments,
+    },
+    /// Makes a pair of keys, osync.key and osync.pub, in DIR. Existing keys are never overwritten.
+    Keygen {
+        /// The directory to put them in; made if absent.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
     },
 }
 

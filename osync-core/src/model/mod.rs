@@ -11,6 +11,7 @@ pub mod need;
 pub mod work_id;
 pub mod frame;
 pub mod session_id;
+pub mod key;
 pub mod sink_id;
 pub mod change;
 pub mod connection;

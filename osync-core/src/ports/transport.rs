@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use crate::model::connection::{Channel, ConnectionDetails};
+use crate::model::key::PublicKey;
 use crate::model::session_id::SessionId;
 
 pub use crate::model::frame::Frame;
@@ -81,24 +82,40 @@ pub trait SinkLink: Send {
     fn send(&mut self, channel: Channel, frame: Frame) -> Result<(), TransportError>;
 }
 
-/// Whom a source's frame came from or goes to, on one channel: 1 to 255 bytes.
+/// Whom a source's frame came from or goes to, on one channel: 1 to 255 bytes and, where the transport
+/// asks for keys, the key that this connection has proven to hold.
 ///
-/// On the data channel it is the [`SessionId::routing_id`]; on the command channel the transport's own
-/// name for the connection.
+/// On the data channel the bytes are the [`SessionId::routing_id`]; on the command channel the
+/// transport's own name for the connection.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(Arc<[u8]>);
+pub struct PeerId {
+    bytes: Arc<[u8]>,
+    key: Option<PublicKey>,
+}
 
 impl PeerId {
     /// Wraps the transport's bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        Self(Arc::from(bytes))
+        Self { bytes: Arc::from(bytes), key: None }
+    }
+
+    /// The same bytes, held by `key`. A transport that asks for keys reaches nobody else by them.
+    #[must_use]
+    pub fn with_key(self, key: Option<PublicKey>) -> Self {
+        Self { key, ..self }
     }
 
     /// The transport's bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
+    }
+
+    /// The key that the connection has proven; `None` where nobody is asked for one.
+    #[must_use]
+    pub fn key(&self) -> Option<PublicKey> {
+        self.key
     }
 }
 
@@ -106,7 +123,7 @@ impl fmt::Debug for PeerId {
     /// The first four bytes only: on the data channel the whole is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PeerId(")?;
-        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.bytes.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str("..)")
     }
 }

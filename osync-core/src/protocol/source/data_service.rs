@@ -22,11 +22,11 @@ pub struct DataService {
 }
 
 impl DataService {
-    /// The data channel of `session`.
+    /// The data channel of `session`, whose command channel leads to `control`: the same key holds both.
     #[must_use]
-    pub fn new(session: &SessionId) -> Self {
+    pub fn new(session: &SessionId, control: &PeerId) -> Self {
         Self {
-            peer: PeerId::new(&session.routing_id()),
+            peer: PeerId::new(&session.routing_id()).with_key(control.key()),
             session: session.tag(),
             outbound: Outbound::default(),
             window: Window::new(),

@@ -137,7 +137,7 @@ impl SinkPeer<Initialisation> {
             };
             out.push(Output::Send {
                 channel: Channel::Data,
-                peer: PeerId::new(&self.session.routing_id()),
+                peer: PeerId::new(&self.session.routing_id()).with_key(self.control.key()),
                 frame: encode::frame(&envelope, Bytes::new()),
             });
         }

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
 use zmq::{Error, Socket};
 
+use crate::adapters::transport::zmq::complaints::Complaints;
+use crate::adapters::transport::zmq::handshakes::{HandshakeLog, Handshakes};
 use crate::adapters::transport::zmq::message::{self, Received, Sent};
 use crate::adapters::transport::zmq::waker::Waker;
 use crate::model::connection::Channel;
@@ -46,6 +48,16 @@ pub(super) trait End {
 
     /// Its socket for `channel`, if open.
     fn socket(&self, channel: Channel) -> Option<&Socket>;
+
+    /// The failed handshakes of its sockets, if it watches them.
+    fn handshakes(&self) -> &[Handshakes] {
+        &[]
+    }
+
+    /// Whether frames from and to `peer` may pass.
+    fn admits(&self, _peer: &PeerId) -> bool {
+        true
+    }
 
     /// Does what the link asks for. An error ends the thread.
     fn obey(&mut self, command: Self::Command, inbox: &mut Inbox) -> zmq::Result<()>;
@@ -156,13 +168,17 @@ impl Inbox {
         if sent == Sent::Queued {
             self.last_sent = Some(Instant::now());
         } else {
-            let peer = to.unwrap_or(&self.source).clone();
-            let notice = Arrival::Unreachable { channel, peer };
-            if !self.waiting.contains(&notice) {
-                self.offer(notice);
-            }
+            self.unreachable(channel, to.unwrap_or(&self.source).clone());
         }
         Ok(())
+    }
+
+    /// Gives notice that frames from and to `peer` do not pass.
+    pub(super) fn unreachable(&mut self, channel: Channel, peer: PeerId) {
+        let notice = Arrival::Unreachable { channel, peer };
+        if !self.waiting.contains(&notice) {
+            self.offer(notice);
+        }
     }
 
     /// Gives the last frame [`FAREWELL`] to be read before the sockets are closed.
@@ -195,7 +211,15 @@ impl Inbox {
 
 /// Runs `end` until its link is dropped.
 fn serve<E: End>(end: E, commands: Receiver<E::Command>, waker: &Waker, inbox: Inbox) {
-    let mut turns = Turns { end, commands, inbox, complaints: Complaints::default() };
+    let complaints = || Complaints::new(1, COMPLAINT_INTERVAL);
+    let mut turns = Turns {
+        end,
+        commands,
+        inbox,
+        handshake_log: HandshakeLog::new(),
+        malformed: complaints(),
+        cut_off: complaints(),
+    };
     let ended = turns.run(waker);
     turns.inbox.say_farewell();
     // Closes the sockets, and makes the link's sends fail, before the news is told.
@@ -212,7 +236,9 @@ struct Turns<E: End> {
     end: E,
     commands: Receiver<E::Command>,
     inbox: Inbox,
-    complaints: Complaints,
+    handshake_log: HandshakeLog,
+    malformed: Complaints,
+    cut_off: Complaints,
 }
 
 /// Whether the link still exists.
@@ -225,6 +251,9 @@ enum Link {
 impl<E: End> Turns<E> {
     fn run(&mut self, waker: &Waker) -> zmq::Result<()> {
         loop {
+            for handshakes in self.end.handshakes() {
+                self.handshake_log.tell(handshakes)?;
+            }
             let has_commands = match self.obey_some()? {
                 Link::Alive { has_more } => has_more,
                 Link::Dropped => return Ok(()),
@@ -262,7 +291,12 @@ impl<E: End> Turns<E> {
                 let Some(socket) = self.end.socket(channel) else { break };
                 match message::receive(socket, E::IS_ROUTER)? {
                     Received::Nothing => break,
-                    Received::Malformed => self.complaints.malformed(channel),
+                    Received::Malformed => self
+                        .malformed
+                        .say(|| format!("dropped a malformed message on the {channel:?} channel")),
+                    Received::Frame(Some(peer), _) if !self.end.admits(&peer) => {
+                        self.cut_off(channel, peer);
+                    }
                     Received::Frame(from, frame) => self.inbox.offer_frame(channel, from, frame),
                 }
                 if self.inbox.is_full() {
@@ -273,6 +307,13 @@ impl<E: End> Turns<E> {
             has_more |= taken == PER_TURN_MAX;
         }
         Ok(has_more)
+    }
+
+    /// Ends what a peer has whose key was let in once and is no longer.
+    fn cut_off(&mut self, channel: Channel, peer: PeerId) {
+        let key = peer.key().map(|key| key.to_string()).unwrap_or_default();
+        self.cut_off.say(|| format!("cut off a sink: its key {key} is no longer allowed"));
+        self.inbox.unreachable(channel, peer);
     }
 
     /// Waits until the arrivals channel has taken one of those that wait, or a command came.
@@ -308,11 +349,12 @@ impl<E: End> Turns<E> {
 
     /// Waits for a message or a command.
     fn sleep(&self, waker: &Waker) -> zmq::Result<()> {
-        let mut items = Vec::with_capacity(3);
+        let mut items = Vec::with_capacity(5);
         items.push(waker.poll_item());
         for channel in [Channel::Control, Channel::Data] {
             items.extend(self.end.socket(channel).map(|socket| socket.as_poll_item(zmq::POLLIN)));
         }
+        items.extend(self.end.handshakes().iter().map(Handshakes::poll_item));
         match zmq::poll(&mut items, -1) {
             Ok(_) => {}
             Err(Error::EINTR) => return Ok(()),
@@ -322,25 +364,5 @@ impl<E: End> Turns<E> {
             waker.clear();
         }
         Ok(())
-    }
-}
-
-/// Tells of malformed messages without letting a hostile peer fill the log.
-#[derive(Default)]
-struct Complaints {
-    untold: u64,
-    told_at: Option<Instant>,
-}
-
-impl Complaints {
-    fn malformed(&mut self, channel: Channel) {
-        self.untold += 1;
-        if self.told_at.is_none_or(|told_at| told_at.elapsed() >= COMPLAINT_INTERVAL) {
-            log::warn!(
-                "dropped {} malformed messages, the last on the {channel:?} channel",
-                self.untold
-            );
-            *self = Self { untold: 0, told_at: Some(Instant::now()) };
-        }
     }
 }

@@ -10,6 +10,9 @@ use crate::ports::transport::{Frame, PeerId};
 /// ZeroMQ itself copies messages below 8 KiB once more, to send many with one call.
 const COPY_BYTES_MAX: usize = 1024;
 
+/// The property of a message that holds its sender's proven key.
+const USER_ID: &str = "User-Id";
+
 /// What became of a frame that was to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
@@ -82,7 +85,7 @@ fn owned(bytes: Bytes) -> Message {
     }
 }
 
-/// Takes one message. Never waits.
+/// Takes one message; from a ROUTER, with the key that the gate has put into it. Never waits.
 pub(super) fn receive(socket: &Socket, is_router: bool) -> zmq::Result<Received> {
     let expected = if is_router { 3 } else { 2 };
     let mut parts: [Message; 3] = std::array::from_fn(|_| Message::new());
@@ -107,9 +110,14 @@ pub(super) fn receive(socket: &Socket, is_router: bool) -> zmq::Result<Received>
     if count != expected {
         return Ok(Received::Malformed);
     }
-    let [first, second, third] = parts;
-    let (peer, header, payload) =
-        if is_router { (Some(PeerId::new(&first)), second, third) } else { (None, first, second) };
+    let [first, second, mut third] = parts;
+    let (peer, header, payload) = if is_router {
+        // libzmq 4.3.4 loses what it knows of a connection from the first part, not from the last.
+        let key = third.gets(USER_ID).and_then(|user| user.parse().ok());
+        (Some(PeerId::new(&first).with_key(key)), second, third)
+    } else {
+        (None, first, second)
+    };
     if header.len() > Frame::HEADER_BYTES_MAX || payload.len() > Frame::PAYLOAD_BYTES_MAX {
         return Ok(Received::Malformed);
     }

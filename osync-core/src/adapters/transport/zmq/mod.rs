@@ -9,9 +9,13 @@
 //! ```
 //!
 //! Commands and arrivals are bounded crossbeam channels. ZeroMQ is used as a pipe between two processes
-//! and for nothing else: acknowledgements, credit and heartbeats are the engine's.
+//! and for nothing else: acknowledgements, credit and heartbeats are the engine's. Who may connect is in
+//! [`keys`].
 
+mod complaints;
+mod handshakes;
 mod io_thread;
+pub mod keys;
 mod message;
 mod sink_link;
 mod socket;
@@ -21,35 +25,104 @@ mod waker;
 pub use socket::{CONTROL_PART_BYTES_MAX, CREDIT_PART_BYTES_MAX};
 
 use std::fmt;
+use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use zmq::Context;
 
 use crate::model::connection::ConnectionDetails;
+use crate::model::key::PublicKey;
 use crate::ports::transport::{Arrival, SinkLink, SourceLink, Transport, TransportError};
+use keys::gate::Gate;
+use keys::{AllowList, KeyError, KeyPair};
 use sink_link::ZmqSink;
-use socket::Sockets;
+use socket::{Keys, Sockets, is_local};
 use source_link::ZmqSource;
 
 /// Connects endpoints over ZeroMQ: `tcp://host:port`, or `ipc:///path` on one machine.
 ///
 /// Owns a ZeroMQ context: a process needs one of these. Dropping the last of it and its links waits up to
-/// half a second for what was sent last. Nothing is encrypted or authenticated.
+/// half a second for what was sent last. Without keys nothing is encrypted and nobody is asked who he is;
+/// therefore only addresses of this machine are bound then, unless [`ZmqTransport::insecure`] was said.
 ///
 /// A part of a message is at most [`CONTROL_PART_BYTES_MAX`] on the command channel and
 /// [`CREDIT_PART_BYTES_MAX`] from a sink on the data channel; a longer frame is [`Arrival::Unreachable`].
 pub struct ZmqTransport {
-    // A ZAP thread that admits keys would be started here, before the first bind.
     sockets: Sockets,
+    is_insecure: bool,
 }
 
 impl ZmqTransport {
-    /// Starts ZeroMQ.
+    /// Starts ZeroMQ without keys.
     #[must_use]
     pub fn new() -> Self {
-        Self { sockets: Sockets::new(Context::new()) }
+        Self { sockets: Sockets { context: Context::new(), keys: None }, is_insecure: false }
+    }
+
+    /// Starts ZeroMQ with the keys of this end. Then say [`ZmqTransport::admitting`] of a source,
+    /// [`ZmqTransport::trusting`] of a sink.
+    ///
+    /// # Errors
+    /// [`KeyError::NoCurve`] if the ZeroMQ library in use cannot encrypt.
+    pub fn with_keys(own: KeyPair) -> Result<Self, KeyError> {
+        if !capabilities().has_curve {
+            return Err(KeyError::NoCurve);
+        }
+        let keys = Keys { own, admitted: None, trusted: None };
+        let sockets = Sockets { context: Context::new(), keys: Some(keys) };
+        Ok(Self { sockets, is_insecure: false })
+    }
+
+    /// Lets a source admit the sinks in `list` and nobody else. Call once, and only with keys.
+    ///
+    /// # Errors
+    /// [`TransportError::System`] if the thread that asks for keys cannot be had.
+    pub fn admitting(mut self, list: Arc<AllowList>) -> Result<Self, TransportError> {
+        if let Some(keys) = &mut self.sockets.keys {
+            let gate = Gate::open(&self.sockets.context, Arc::clone(&list))?;
+            keys.admitted = Some((list, Arc::new(gate)));
+        }
+        Ok(self)
+    }
+
+    /// Lets a sink speak to the source that holds `key` and to nobody else. Only with keys.
+    #[must_use]
+    pub fn trusting(mut self, key: PublicKey) -> Self {
+        if let Some(keys) = &mut self.sockets.keys {
+            keys.trusted = Some(key);
+        }
+        self
+    }
+
+    /// Lets a source without keys bind any address: whoever reaches it can read everything.
+    #[must_use]
+    pub fn insecure(self) -> Self {
+        Self { is_insecure: true, ..self }
+    }
+
+    /// Refuses to open to the network what asks for no key.
+    fn check_open(&self, details: &ConnectionDetails) -> Result<(), TransportError> {
+        let refused = |address: &str, reason: &str| {
+            Err(TransportError::Address { address: address.to_owned(), reason: reason.to_owned() })
+        };
+        match &self.sockets.keys {
+            Some(Keys { admitted: None, .. }) => {
+                refused(&details.control, "there is no list of keys that may connect: give one")
+            }
+            None if !self.is_insecure => {
+                let mut addresses = [&details.control, &details.data].into_iter();
+                match addresses.find(|at| socket::check(at, true).is_ok() && !is_local(at)) {
+                    Some(open) => refused(open, OPEN_ADVICE),
+                    None => Ok(()),
+                }
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
+
+const OPEN_ADVICE: &str = "without keys anybody could connect: use keys (osync keygen), or a loopback \
+                           address, or allow it as insecure (--insecure)";
 
 impl Default for ZmqTransport {
     fn default() -> Self {
@@ -69,6 +142,7 @@ impl Transport for ZmqTransport {
         details: &ConnectionDetails,
         arrivals: Sender<Arrival>,
     ) -> Result<Box<dyn SourceLink>, TransportError> {
+        self.check_open(details)?;
         let source = ZmqSource::bind(self.sockets.clone(), details.clone(), arrivals)?;
         Ok(Box::new(source))
     }
@@ -79,6 +153,10 @@ impl Transport for ZmqTransport {
         arrivals: Sender<Arrival>,
     ) -> Result<Box<dyn SinkLink>, TransportError> {
         socket::check(&details.data, false)?;
+        if let Some(Keys { trusted: None, .. }) = &self.sockets.keys {
+            let reason = "there is no key to know the source by: give one".to_owned();
+            return Err(TransportError::Address { address: details.control.clone(), reason });
+        }
         let sink = ZmqSink::connect(self.sockets.clone(), details.clone(), arrivals)?;
         Ok(Box::new(sink))
     }

@@ -8,16 +8,22 @@
 //! | sink, data | DEALER, IMMEDIATE, never reconnects | a data connection is one registration |
 //!
 //! Left out on purpose: ZMTP heartbeats (a slow reader aborts the process, libzmq #3937), HANDOVER (lets
-//! anybody take a routing id), monitors (an unread one freezes the context, #3575), POLLOUT on a ROUTER
-//! (always true) and `Context::destroy` (terminates twice).
+//! anybody take a routing id), POLLOUT on a ROUTER (always true) and `Context::destroy` (terminates
+//! twice).
 //!
-//! Every socket passes through [`Sockets::open`] before it binds or connects: CURVE keys belong there.
+//! Every socket passes through [`Sockets::open`] before it binds or connects, and gets its keys there.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use zmq::{Context, Error, Socket, SocketType};
 
+use crate::adapters::transport::zmq::handshakes::Handshakes;
+use crate::adapters::transport::zmq::keys::gate::Gate;
+use crate::adapters::transport::zmq::keys::{AllowList, KeyPair};
+use crate::model::key::PublicKey;
 use crate::model::session_id::SessionId;
 use crate::ports::transport::{Frame, TransportError};
 
@@ -39,40 +45,71 @@ const LINGER_MS: i32 = 500;
 const RECONNECT_MS: (i32, i32) = (100, 5_000);
 /// `ZMQ_RECONNECT_IVL` for "never".
 const RECONNECT_NEVER: i32 = -1;
+/// Connections that wait to be accepted, per socket: a flood of them must not keep a sink out.
+const BACKLOG_CONNECTIONS_MAX: i32 = 1_024;
+/// What the gate is told that a key is for.
+const ZAP_DOMAIN: &str = "osync";
 /// How long a bind waits for an address in use: libzmq closes a listener some time after its socket.
 const BIND_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// The keys of an end.
+#[derive(Clone)]
+pub(super) struct Keys {
+    pub(super) own: KeyPair,
+    /// Whom a source lets in, and the thread that asks.
+    pub(super) admitted: Option<(Arc<AllowList>, Arc<Gate>)>,
+    /// Which source a sink trusts.
+    pub(super) trusted: Option<PublicKey>,
+}
 
 /// Makes sockets.
 #[derive(Clone)]
 pub(super) struct Sockets {
-    context: Context,
+    pub(super) context: Context,
+    pub(super) keys: Option<Keys>,
+}
+
+/// One bound socket, its address with wildcards resolved, and its failed handshakes.
+pub(super) struct Bound {
+    pub(super) socket: Socket,
+    pub(super) address: String,
+    pub(super) handshakes: Handshakes,
 }
 
 impl Sockets {
-    pub(super) fn new(context: Context) -> Self {
-        Self { context }
+    /// The source's end of the command channel, bound.
+    pub(super) fn control_router(&self, at: &str) -> Result<Bound, TransportError> {
+        self.router(at, CONTROL_PART_BYTES_MAX)
     }
 
-    /// The source's end of the command channel, bound, and its address with wildcards resolved.
-    pub(super) fn control_router(&self, at: &str) -> Result<(Socket, String), TransportError> {
-        let socket = self.open(zmq::ROUTER, CONTROL_PART_BYTES_MAX, |socket| {
-            socket.set_router_mandatory(true)
+    /// The source's end of the data channel, bound.
+    pub(super) fn data_router(&self, at: &str) -> Result<Bound, TransportError> {
+        self.router(at, CREDIT_PART_BYTES_MAX)
+    }
+
+    fn router(&self, at: &str, part_bytes_max: usize) -> Result<Bound, TransportError> {
+        let mut watched = None;
+        let socket = self.open(zmq::ROUTER, part_bytes_max, |socket| {
+            socket.set_router_mandatory(true)?;
+            socket.set_backlog(BACKLOG_CONNECTIONS_MAX)?;
+            if let Some(keys) = &self.keys {
+                socket.set_curve_server(true)?;
+                socket.set_curve_secretkey(keys.own.secret_bytes())?;
+                // Without a domain libzmq asks the gate about CURVE only, and not at all about NULL.
+                socket.set_zap_domain(ZAP_DOMAIN)?;
+            }
+            watched = Some(Handshakes::watch(&self.context, socket, at, self.keys.is_some())?);
+            Ok(())
         })?;
         let address = bind(&socket, at)?;
-        Ok((socket, address))
-    }
-
-    /// The source's end of the data channel, bound, and its address with wildcards resolved.
-    pub(super) fn data_router(&self, at: &str) -> Result<(Socket, String), TransportError> {
-        let socket = self
-            .open(zmq::ROUTER, CREDIT_PART_BYTES_MAX, |socket| socket.set_router_mandatory(true))?;
-        let address = bind(&socket, at)?;
-        Ok((socket, address))
+        let handshakes = watched.expect("the socket was opened");
+        Ok(Bound { socket, address, handshakes })
     }
 
     /// A sink's end of the command channel, connecting and reconnecting by itself.
     pub(super) fn control_dealer(&self, to: &str) -> Result<Socket, TransportError> {
         let socket = self.open(zmq::DEALER, CONTROL_PART_BYTES_MAX, |socket| {
+            self.trust(socket)?;
             socket.set_immediate(true)?;
             socket.set_reconnect_ivl(RECONNECT_MS.0)?;
             socket.set_reconnect_ivl_max(RECONNECT_MS.1)
@@ -88,6 +125,7 @@ impl Sockets {
         session: &SessionId,
     ) -> Result<Socket, TransportError> {
         let socket = self.open(zmq::DEALER, CONTENT_PART_BYTES_MAX, |socket| {
+            self.trust(socket)?;
             socket.set_immediate(true)?;
             socket.set_reconnect_ivl(RECONNECT_NEVER)?;
             socket.set_identity(&session.routing_id())?;
@@ -98,8 +136,17 @@ impl Sockets {
         Ok(socket)
     }
 
-    /// A socket with what all have in common. Options hold for later binds and connects only, so
-    /// this is the place for keys (`set_curve_server`, `set_curve_serverkey`, `set_zap_domain`).
+    /// Has a sink's socket prove its own key, and speak to the holder of the trusted one only.
+    fn trust(&self, socket: &Socket) -> zmq::Result<()> {
+        let Some(keys) = &self.keys else { return Ok(()) };
+        if let Some(source) = &keys.trusted {
+            socket.set_curve_serverkey(source.as_bytes())?;
+        }
+        socket.set_curve_publickey(keys.own.public().as_bytes())?;
+        socket.set_curve_secretkey(keys.own.secret_bytes())
+    }
+
+    /// A socket with what all have in common. Options hold for later binds and connects only.
     fn open(
         &self,
         kind: SocketType,
@@ -163,6 +210,16 @@ pub(super) fn check(address: &str, may_be_wildcard: bool) -> Result<(), Transpor
     if is_good { Ok(()) } else { Err(unusable(address, Error::EINVAL)) }
 }
 
+/// Whether only this machine can reach `address`.
+pub(super) fn is_local(address: &str) -> bool {
+    let Some(host_and_port) = address.strip_prefix("tcp://") else {
+        return address.starts_with("ipc://");
+    };
+    let host = host_and_port.rsplit_once(':').map_or(host_and_port, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback())
+}
+
 /// Says what is wrong with an address and what to do about it.
 fn unusable(address: &str, error: Error) -> TransportError {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the rest says that the text is no address")]
@@ -175,4 +232,22 @@ fn unusable(address: &str, error: Error) -> TransportError {
         _ => "write it as tcp://host:port or ipc:///path",
     };
     TransportError::Address { address: address.to_owned(), reason: format!("{error}: {advice}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_told_from_the_rest() {
+        for local in ["tcp://127.0.0.1:1", "tcp://127.9.9.9:*", "tcp://[::1]:1", "ipc:///x"] {
+            assert!(is_local(local), "{local}");
+        }
+        for open in
+            ["tcp://*:1", "tcp://0.0.0.0:1", "tcp://10.0.0.1:1", "tcp://[::]:1", "tcp://eth0:1"]
+        {
+            assert!(!is_local(open), "{open}");
+        }
+        assert!(!is_local("tcp://127.0.0.1.example.org:1"));
+    }
 }

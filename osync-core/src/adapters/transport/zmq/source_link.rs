@@ -3,9 +3,10 @@
 use crossbeam_channel::Sender;
 use zmq::Socket;
 
+use crate::adapters::transport::zmq::handshakes::Handshakes;
 use crate::adapters::transport::zmq::io_thread::{End, Inbox, IoThread};
 use crate::adapters::transport::zmq::socket::{
-    CONTENT_PART_BYTES_MAX, CONTROL_PART_BYTES_MAX, Sockets,
+    CONTENT_PART_BYTES_MAX, CONTROL_PART_BYTES_MAX, Keys, Sockets,
 };
 use crate::model::connection::{Channel, ConnectionDetails};
 use crate::ports::transport::{Arrival, Frame, PeerId, SourceLink, TransportError};
@@ -24,10 +25,16 @@ impl ZmqSource {
         arrivals: Sender<Arrival>,
     ) -> Result<Self, TransportError> {
         let (thread, details) = IoThread::start(arrivals, move || {
-            let (control, control_address) = sockets.control_router(&details.control)?;
-            let (data, data_address) = sockets.data_router(&details.data)?;
-            let resolved = ConnectionDetails { control: control_address, data: data_address };
-            Ok((SourceEnd { control, data }, resolved))
+            let control = sockets.control_router(&details.control)?;
+            let data = sockets.data_router(&details.data)?;
+            let resolved = ConnectionDetails { control: control.address, data: data.address };
+            let end = SourceEnd {
+                control: control.socket,
+                data: data.socket,
+                handshakes: [control.handshakes, data.handshakes],
+                keys: sockets.keys,
+            };
+            Ok((end, resolved))
         })?;
         Ok(Self { details, thread })
     }
@@ -54,9 +61,12 @@ struct Outgoing {
     frame: Frame,
 }
 
+/// Fields are dropped in this order: monitors after the sockets they watch, the gate last.
 struct SourceEnd {
     control: Socket,
     data: Socket,
+    handshakes: [Handshakes; 2],
+    keys: Option<Keys>,
 }
 
 impl End for SourceEnd {
@@ -71,8 +81,26 @@ impl End for SourceEnd {
         })
     }
 
+    fn handshakes(&self) -> &[Handshakes] {
+        &self.handshakes
+    }
+
+    fn admits(&self, peer: &PeerId) -> bool {
+        match &self.keys {
+            Some(Keys { admitted: Some((list, _)), .. }) => {
+                peer.key().is_some_and(|key| list.allows(&key))
+            }
+            Some(_) => false,
+            None => true,
+        }
+    }
+
     fn obey(&mut self, outgoing: Outgoing, inbox: &mut Inbox) -> zmq::Result<()> {
         let Outgoing { channel, peer, frame } = outgoing;
+        if !self.admits(&peer) {
+            inbox.unreachable(channel, peer);
+            return Ok(());
+        }
         let part_bytes_max = match channel {
             Channel::Control => CONTROL_PART_BYTES_MAX,
             Channel::Data => CONTENT_PART_BYTES_MAX,

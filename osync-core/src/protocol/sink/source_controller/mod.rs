@@ -26,13 +26,16 @@ use crate::ports::monitor::Event;
 use crate::protocol::sequence::{Arrived, Inbound, Outbound};
 use crate::protocol::sink::data_client::DataClient;
 use crate::protocol::sink::task::{Finished, Task, Ticket};
-use crate::protocol::{HANDSHAKE_MAX, HEARTBEAT_INTERVAL, SILENCE_MAX, TERMINATION_MAX};
+use crate::protocol::{HANDSHAKE_MAX, HEARTBEAT_INTERVAL, SILENCE_MAX};
 use crate::queue::window::{WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX};
 use crate::wire::message::{Envelope, Message, Refusal};
 use crate::wire::{decode, encode};
 
 /// How often a sink says hello while nobody answers.
 const HELLO_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a sink says hello over one connection. Then the transport connects anew: whoever was refused
+/// for its key would never be told that it is welcome now, and the source may have moved.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// How long a sink waits after a session broke, the first time; then twice as long.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 /// How long at the most.
@@ -77,8 +80,9 @@ pub enum Output {
 
 #[derive(Debug)]
 enum Phase {
-    /// No session: hello is said at this time, once nothing of the last session is under way.
-    Seeking { hello_at: Instant },
+    /// No session: hello is said at this time, once nothing of the last session is under way; if nobody
+    /// answers, the channel is opened anew at the other.
+    Seeking { hello_at: Instant, anew_at: Instant },
     /// The source knows us; the data channel is being proven.
     Registering {
         session: SessionId,
@@ -119,6 +123,8 @@ pub struct SourceController {
     /// Questions that wait for an answer; asked again in every session.
     questions: BTreeMap<u64, bool>,
     last_refusal: Option<Refusal>,
+    /// Whether the log knows that nobody answers.
+    is_silence_told: bool,
     is_ending: bool,
 }
 
@@ -129,7 +135,7 @@ impl SourceController {
         Self {
             id,
             fidelity,
-            phase: Phase::Seeking { hello_at: now },
+            phase: Phase::Seeking { hello_at: now, anew_at: now + ANSWER_MAX },
             epoch: 0,
             unfinished: 0,
             retry: RETRY_MIN,
@@ -137,6 +143,7 @@ impl SourceController {
             sent_at: now,
             questions: BTreeMap::new(),
             last_refusal: None,
+            is_silence_told: false,
             is_ending: false,
         }
     }
@@ -272,7 +279,12 @@ impl SourceController {
     /// Lets time pass.
     pub fn on_tick(&mut self, now: Instant, out: &mut Vec<Output>) {
         match &mut self.phase {
-            Phase::Seeking { hello_at } => {
+            Phase::Seeking { anew_at, .. } if *anew_at <= now => {
+                *anew_at = now + ANSWER_MAX;
+                self.complain_of_silence();
+                out.push(Output::Reset);
+            }
+            Phase::Seeking { hello_at, .. } => {
                 if *hello_at <= now && self.unfinished == 0 {
                     *hello_at = now + HELLO_INTERVAL;
                     let hello = Message::Hello { sink: self.id.clone(), fidelity: self.fidelity };
@@ -304,8 +316,9 @@ impl SourceController {
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         match &self.phase {
-            Phase::Seeking { hello_at } => {
-                Some(if self.unfinished > 0 { now + HELLO_INTERVAL } else { *hello_at })
+            Phase::Seeking { hello_at, anew_at } => {
+                let hello_at = if self.unfinished > 0 { now + HELLO_INTERVAL } else { *hello_at };
+                Some(hello_at.min(*anew_at))
             }
             Phase::Registering { since, .. } => Some(*since + HANDSHAKE_MAX),
             Phase::Transfer(_) => {
@@ -314,25 +327,6 @@ impl SourceController {
             Phase::Termination { until, .. } => Some(*until),
             Phase::Ended => None,
         }
-    }
-
-    /// Ends by agreement; [`SourceController::is_ended`] tells when that is done.
-    pub fn stop(&mut self, now: Instant, out: &mut Vec<Output>) {
-        self.is_ending = true;
-        match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Transfer(transferring) => {
-                self.phase = Phase::Termination { transferring, until: now + TERMINATION_MAX };
-                self.send_control(Message::TerminationRequest, now, out);
-            }
-            ending @ Phase::Termination { .. } => self.phase = ending,
-            Phase::Seeking { .. } | Phase::Registering { .. } | Phase::Ended => self.end(out),
-        }
-    }
-
-    /// Whether [`SourceController::stop`] was called, both ends agreed or time is over, and no task is under way.
-    #[must_use]
-    pub fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended) && self.unfinished == 0
     }
 
     /// The sink's name.

@@ -8,10 +8,11 @@ use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
 use crate::model::session_id::SessionId;
 use crate::ports::monitor::Event;
+use crate::protocol::TERMINATION_MAX;
 use crate::protocol::sequence::{Inbound, Outbound};
 use crate::protocol::sink::data_client::DataClient;
 use crate::protocol::sink::source_controller::{
-    HELLO_INTERVAL, Output, Phase, RETRY_MAX, RETRY_MIN, SourceController, Transferring,
+    ANSWER_MAX, HELLO_INTERVAL, Output, Phase, RETRY_MAX, RETRY_MIN, SourceController, Transferring,
 };
 use crate::wire::encode;
 use crate::wire::message::{Envelope, Message, Refusal};
@@ -34,6 +35,7 @@ impl SourceController {
         self.heard_at = now;
         self.retry = RETRY_MIN;
         self.last_refusal = None;
+        self.is_silence_told = false;
         self.phase = Phase::Transfer(Transferring {
             session,
             control_inbound: Inbound::default(),
@@ -72,7 +74,7 @@ impl SourceController {
             log::info!("the source has ended; waiting for it to come back");
             out.push(Output::Event(Event::Terminated { sink: self.id.clone() }));
             self.forget_session();
-            self.phase = Phase::Seeking { hello_at: now + HELLO_INTERVAL };
+            self.seek(now + HELLO_INTERVAL);
         }
     }
 
@@ -87,9 +89,20 @@ impl SourceController {
             return self.end(out);
         }
         self.forget_session();
-        self.phase = Phase::Seeking { hello_at: now + self.retry };
+        self.seek(now + self.retry);
         self.retry = (self.retry * 2).min(RETRY_MAX);
         out.push(Output::Reset);
+    }
+
+    fn seek(&mut self, hello_at: Instant) {
+        self.phase = Phase::Seeking { hello_at, anew_at: hello_at + ANSWER_MAX };
+    }
+
+    pub(super) fn complain_of_silence(&mut self) {
+        if !std::mem::replace(&mut self.is_silence_told, true) {
+            let reasons = "it does not run, cannot be reached, or does not let this sink's key in";
+            log::warn!("the source does not answer: {reasons}; trying again and again");
+        }
     }
 
     /// Results of tasks still under way are of no interest any more; questions are asked anew.
@@ -119,6 +132,25 @@ impl SourceController {
             self.questions.insert(cookie, true);
             self.send_control(Message::SyncRequest { cookie }, now, out);
         }
+    }
+
+    /// Ends by agreement; [`SourceController::is_ended`] tells when that is done.
+    pub fn stop(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.is_ending = true;
+        match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Transfer(transferring) => {
+                self.phase = Phase::Termination { transferring, until: now + TERMINATION_MAX };
+                self.send_control(Message::TerminationRequest, now, out);
+            }
+            ending @ Phase::Termination { .. } => self.phase = ending,
+            Phase::Seeking { .. } | Phase::Registering { .. } | Phase::Ended => self.end(out),
+        }
+    }
+
+    /// Whether [`SourceController::stop`] was called, both ends agreed or time is over, and no task is under way.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended) && self.unfinished == 0
     }
 
     /// Sends a message of the handshake, which is not numbered.

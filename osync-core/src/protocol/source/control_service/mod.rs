@@ -15,6 +15,7 @@ use crate::model::change::Change;
 use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
 use crate::model::frame::Frame;
+use crate::model::key::PublicKey;
 use crate::model::report::QueueReport;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
@@ -40,6 +41,8 @@ pub struct SourceControlService<R> {
     fidelity: Fidelity,
     random_session: R,
     peers: BTreeMap<SessionId, AnySinkPeer>,
+    /// Names by the key that took them, where sinks have keys: one each, for the life of this source.
+    names: BTreeMap<SinkId, PublicKey>,
     started_at: Instant,
     is_feed_ready: bool,
     /// Sessions that wait for the feed before their backlog begins.
@@ -66,6 +69,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             fidelity,
             random_session,
             peers: BTreeMap::new(),
+            names: BTreeMap::new(),
             started_at: now,
             is_feed_ready: false,
             waiting: Vec::new(),
@@ -322,7 +326,9 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
 
     fn session_of(&self, channel: Channel, peer: &PeerId, tag: u64) -> Option<SessionId> {
         let session = match channel {
-            Channel::Data => SessionId::from_routing_id(peer.as_bytes())?,
+            // Only its sink knows the id of a session, and only with the key it registered with.
+            Channel::Data => SessionId::from_routing_id(peer.as_bytes())
+                .filter(|session| self.is_held_by(session, peer))?,
             Channel::Control => {
                 *self
                     .peers
@@ -332,6 +338,11 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             }
         };
         (session.tag() == tag && self.peers.contains_key(&session)).then_some(session)
+    }
+
+    /// Whether `peer` has the key that registered `session`.
+    fn is_held_by(&self, session: &SessionId, peer: &PeerId) -> bool {
+        self.peers.get(session).is_some_and(|any| any.control().key() == peer.key())
     }
 }
 
@@ -359,7 +370,7 @@ fn deliver(
 
 fn refused(refusal: Refusal) -> Message {
     let text = match refusal {
-        Refusal::NameInUse => "a sink of this name is connected; give each sink its own name",
+        Refusal::NameInUse => "another sink has this name or this key; give each sink its own",
         Refusal::TooManySinks => "as many sinks as allowed are connected",
         Refusal::NoSuchSession => "the session is over; register again",
         Refusal::Ending => "the source is ending",

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::model::change::Change;
 use crate::model::fidelity::Fidelity;
+use crate::model::key::PublicKey;
 use crate::model::rel_path::RelPath;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
@@ -15,6 +16,9 @@ use crate::protocol::source::control_service::{SourceControlService, refused};
 use crate::protocol::source::peer::{SinkPeer, outside_order};
 use crate::protocol::source::transfer::Output;
 use crate::wire::message::{Message, Refusal};
+
+/// Names that are kept for their keys, which are more than an allow-list can hold at a time.
+const NAMES_MAX: usize = 8_192;
 
 impl<R: FnMut() -> SessionId> SourceControlService<R> {
     pub(super) fn on_feed_ready(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -65,7 +69,11 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         for session in same {
             self.drop_peer(session, "it registers anew", out);
         }
-        let namesake = self.peers.values_mut().find(|any| *any.id() == sink);
+        let key = peer.key();
+        let namesake = self
+            .peers
+            .values_mut()
+            .find(|any| *any.id() == sink || (key.is_some() && any.control().key() == key));
         if let Some(namesake) = namesake {
             // If that one has died, the transport says so when it is spoken to, and its name is free.
             match namesake {
@@ -78,6 +86,12 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             out.push(outside_order(0, peer, refused(Refusal::NameInUse)));
             return;
         }
+        if let Some(key) = key
+            && !self.take_name(&sink, key)
+        {
+            out.push(outside_order(0, peer, refused(Refusal::NameInUse)));
+            return;
+        }
         if self.peers.len() >= self.options.sinks_max {
             out.push(outside_order(0, peer, refused(Refusal::TooManySinks)));
             return;
@@ -86,6 +100,18 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         log::debug!("sink {sink} says hello");
         let peer = SinkPeer::welcome(sink, session, peer.clone(), fidelity, now, out);
         self.peers.insert(session, AnySinkPeer::Initialisation(peer));
+    }
+
+    /// Gives `name` to `key` for good; `false` if another key has it. Who takes a new name leaves the old.
+    fn take_name(&mut self, name: &SinkId, key: PublicKey) -> bool {
+        if let Some(holder) = self.names.get(name) {
+            return *holder == key;
+        }
+        self.names.retain(|_, holder| *holder != key);
+        if self.names.len() < NAMES_MAX {
+            self.names.insert(name.clone(), key);
+        }
+        true
     }
 
     pub(super) fn begin_transfer(

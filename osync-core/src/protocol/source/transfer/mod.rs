@@ -144,9 +144,9 @@ impl Transfer {
         let marks_bytes_max = options.marks_bytes_max / 2;
         Self {
             session: session.tag(),
+            data: DataService::new(session, &control),
             control,
             control_outbound,
-            data: DataService::new(session),
             fidelity,
             live: Agenda::new(marks_bytes_max),
             backlog: Agenda::new(marks_bytes_max),
