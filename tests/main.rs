@@ -16,3 +16,5 @@ mod filters;
 mod keys;
 mod live;
 mod once;
+mod problems;
+mod unsteady;

@@ -1,14 +1,10 @@
 //! `--once`: equal trees, nothing sent twice, and the exit code says how it went.
 
 use std::fs;
-use std::os::unix::fs::{chown, symlink};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::fs::symlink;
 
-use crate::program::{self, Addresses, Osync, SOON, arguments, start_source};
+use crate::program::{Addresses, Osync, SOON, arguments, start_source};
 use crate::tree::{self, Pair};
-
-/// A user who owns nothing.
-const NOBODY: u32 = 65_534;
 
 #[test]
 fn mirror_once_makes_the_trees_equal_and_sends_nothing_twice() {
@@ -92,35 +88,6 @@ fn a_sink_started_before_its_source_waits_for_it() {
     assert_eq!(status.code(), Some(0), "{log}");
     pair.assert_equal();
     source.terminate();
-}
-
-#[test]
-fn what_cannot_be_replicated_is_named_counted_and_does_not_stop_the_rest() {
-    let pair = Pair::new();
-    tree::fill(&pair.source, 5, 5);
-    tree::write(&pair.source, "hidden/in", "x");
-    let hidden = pair.source.join("hidden/in");
-    tree::set_mode(&hidden, 0o000);
-    let arguments = arguments!["mirror", pair.source, pair.target, "--once"];
-    let mut command = program::command(arguments);
-    if tree::is_root() {
-        // Root reads everything, so nobody runs it: a copy, from where nobody may look.
-        let base = pair.source.parent().unwrap();
-        let copy = base.join("osync");
-        fs::copy(command.get_program(), &copy).unwrap();
-        fs::create_dir(&pair.target).unwrap();
-        chown(&pair.target, Some(NOBODY), Some(NOBODY)).unwrap();
-        tree::set_mode(base, 0o755);
-        command = program::command_of(&copy, arguments);
-        command.uid(NOBODY).gid(NOBODY);
-    }
-
-    let (status, log) = Osync::spawn(&mut command).wait_exit(SOON);
-
-    assert_eq!(status.code(), Some(1), "{log}");
-    assert!(log.contains("not replicated: hidden/in: "), "{log}");
-    assert!(pair.target.join("d0/e0/f0").exists());
-    assert!(!pair.target.join("hidden/in").exists());
 }
 
 /// Files whose content was written, from the summary in the log.

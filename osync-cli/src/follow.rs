@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use osync_core::model::rel_path::RelPath;
 use osync_core::model::report::{QueueReport, TransferReport};
+use osync_core::ports::monitor::Problem;
 use osync_core::sink_endpoint::InSync;
 use osync_core::{Error, Mirror, SinkEndpoint, SourceEndpoint};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::render::Renderer;
@@ -27,6 +29,12 @@ const TICK_ENDING: Duration = Duration::from_millis(5);
 /// Set by the first SIGTERM or SIGINT.
 static ASKED_TO_END: AtomicBool = AtomicBool::new(false);
 
+/// Set by SIGUSR1.
+static ASKED_TO_REPORT: AtomicBool = AtomicBool::new(false);
+
+/// Problems that are named when somebody asks, and at the end.
+const PROBLEMS_NAMED_MAX: usize = 100;
+
 /// From here on the first SIGTERM or SIGINT is remembered, and a second one ends the process at once.
 pub(crate) fn handle_signals() -> std::io::Result<()> {
     for signal in [SIGTERM, SIGINT] {
@@ -34,12 +42,13 @@ pub(crate) fn handle_signals() -> std::io::Result<()> {
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, &ASKED_TO_END)?;
         signal_hook::flag::register(signal, &ASKED_TO_END)?;
     }
+    signal_hook::flag::register(SIGUSR1, &ASKED_TO_REPORT)?;
     Ok(())
 }
 
 /// Has `waiting` look at once when a signal comes, on a thread that lives as long as the process.
 fn wake_on_signal(waiting: Thread) -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
     let waker = thread::Builder::new().name("osync-signals".to_owned());
     waker.spawn(move || signals.forever().for_each(|_| waiting.unpark()))?;
     Ok(())
@@ -75,17 +84,25 @@ pub(crate) fn follow(
     wake_on_signal(thread::current())?;
     let answer = OnceLock::new();
     let asker = thread::Builder::new().name("osync-in-sync".to_owned());
-    thread::scope(|scope| {
+    let mut missing = 0;
+    let open = thread::scope(|scope| {
         let (answer, endpoint, main) = (&answer, &endpoint, thread::current());
         asker.spawn_scoped(scope, move || {
             answer.get_or_init(|| endpoint.wait_in_sync());
             main.unpark();
         })?;
         let mut is_ending = false;
+        let mut open = Vec::new();
         while !endpoint.is_finished() {
             let is_asked = ASKED_TO_END.load(Ordering::Relaxed);
+            if ASKED_TO_REPORT.swap(false, Ordering::Relaxed) {
+                renderer.report(&endpoint.done(), &endpoint.queues(), &endpoint.problems());
+            }
             if !is_ending && (is_asked || once && answer.get().is_some()) {
                 is_ending = true;
+                // Sessions end with all that is known of their problems.
+                missing = endpoint.queues().iter().map(|queue| queue.problems).sum();
+                open = endpoint.problems();
                 endpoint.stop();
             }
             if is_ending {
@@ -96,18 +113,16 @@ pub(crate) fn follow(
                 thread::park_timeout(if renderer.is_on_terminal() { TICK_TERMINAL } else { TICK });
             }
         }
-        Ok::<_, std::io::Error>(())
+        Ok::<_, std::io::Error>(open)
     })?;
     let done = endpoint.done();
     renderer.clear();
     endpoint.join()?;
-    let missing = if once && !ASKED_TO_END.load(Ordering::Relaxed) {
+    if once && !ASKED_TO_END.load(Ordering::Relaxed) {
         let in_sync = answer.into_inner().transpose()?.flatten();
-        in_sync.ok_or("ended before the target was in sync: run it again")?.problems
-    } else {
-        0
-    };
-    renderer.summary(&done, missing);
+        missing = in_sync.ok_or("ended before the target was in sync: run it again")?.problems;
+    }
+    renderer.summary(&done, missing, &open);
     Ok(missing)
 }
 
@@ -135,6 +150,21 @@ impl Endpoint {
             Self::Mirror(mirror) => vec![mirror.queue_report()],
             Self::Source(source) => source.reports().into_iter().map(|(_, queue)| queue).collect(),
             Self::Sink(sink) => vec![sink.queue_report()],
+        }
+    }
+
+    /// Some paths that are not replicated, each with the reason.
+    fn problems(&self) -> Vec<(RelPath, String)> {
+        let named = |problem: Problem| (problem.path, problem.cause);
+        match self {
+            Self::Mirror(mirror) => {
+                mirror.problems(PROBLEMS_NAMED_MAX).into_iter().map(named).collect()
+            }
+            Self::Source(source) => {
+                let by_sink = source.problems(PROBLEMS_NAMED_MAX).into_iter();
+                by_sink.flat_map(|(_, problems)| problems).map(named).collect()
+            }
+            Self::Sink(sink) => sink.problems(),
         }
     }
 

@@ -2,7 +2,6 @@
 //!
 //! Log lines are written through the progress line, so that one never tears the other.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,8 +11,6 @@ use osync_core::model::rel_path::RelPath;
 use osync_core::model::report::{QueueReport, TransferReport};
 use osync_core::ports::monitor::{Event, Monitor};
 
-/// Paths with problems that the summary names; further ones are in the log only.
-const PROBLEMS_NAMED_MAX: usize = 20;
 /// How often a busy osync says in the log how far it is, where no progress line does.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Over how much time the rate shown is averaged.
@@ -26,7 +23,6 @@ pub(crate) struct Renderer {
     bar: ProgressBar,
     start: Instant,
     rate: Mutex<Rate>,
-    problems: Mutex<BTreeMap<RelPath, String>>,
 }
 
 /// Bytes per second since the last look.
@@ -54,7 +50,7 @@ impl Renderer {
             .init();
         let now = Instant::now();
         let rate = Rate { since: now, bytes: 0, bytes_per_second: 0.0, logged: now };
-        Self { bar, start: now, rate: Mutex::new(rate), problems: Mutex::default() }
+        Self { bar, start: now, rate: Mutex::new(rate) }
     }
 
     /// Whether there is a progress line.
@@ -87,38 +83,53 @@ impl Renderer {
         }
     }
 
-    /// Keeps a problem for the summary.
-    fn remember(&self, path: &RelPath, cause: &str) {
-        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-        if problems.len() < PROBLEMS_NAMED_MAX {
-            problems.insert(path.clone(), cause.to_owned());
-        }
-    }
-
     /// Takes the progress line away.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Logs what was done, and which of the `missing` paths are not replicated.
-    pub(crate) fn summary(&self, done: &TransferReport, missing: u64) {
-        log::info!(
-            "done: {} files, {} of content; {} entries, {} removed, {} renamed; {} problems met; {:.1} s",
-            HumanCount(done.files),
-            HumanBytes(done.content_bytes),
-            HumanCount(done.entries),
-            HumanCount(done.removed),
-            HumanCount(done.renamed),
-            HumanCount(done.problems),
-            self.start.elapsed().as_secs_f64()
-        );
+    /// Logs what was done, how many paths are `missing`, and those of them that are `named`.
+    pub(crate) fn summary(&self, done: &TransferReport, missing: u64, named: &[(RelPath, String)]) {
+        log::info!("done: {}; {:.1} s", totals(done), self.start.elapsed().as_secs_f64());
         if missing > 0 {
             log::error!("{} paths are not replicated", HumanCount(missing));
-            for (path, cause) in &*self.problems.lock().unwrap_or_else(PoisonError::into_inner) {
-                log::error!("not replicated: {path}: {cause}");
-            }
+            log_problems(named);
         }
     }
+
+    /// Logs where everything stands at present.
+    pub(crate) fn report(
+        &self,
+        done: &TransferReport,
+        queues: &[QueueReport],
+        named: &[(RelPath, String)],
+    ) {
+        log::info!("report: {}; {:.1} s", totals(done), self.start.elapsed().as_secs_f64());
+        for queue in queues {
+            log::info!("report: {queue:?}");
+        }
+        log_problems(named);
+    }
+}
+
+fn log_problems(named: &[(RelPath, String)]) {
+    for (path, cause) in named {
+        log::error!("not replicated: {path}: {cause}");
+    }
+}
+
+/// What was done, in a line.
+fn totals(done: &TransferReport) -> String {
+    format!(
+        "{} files, {} of content; {} entries, {} removed, {} renamed; {} problems met, {} sent inexactly",
+        HumanCount(done.files),
+        HumanBytes(done.content_bytes),
+        HumanCount(done.entries),
+        HumanCount(done.removed),
+        HumanCount(done.renamed),
+        HumanCount(done.problems),
+        HumanCount(done.inexact),
+    )
 }
 
 impl Monitor for Renderer {
@@ -128,11 +139,8 @@ impl Monitor for Renderer {
             Event::Disconnected { sink, reason } => log::warn!("disconnected: {sink}: {reason}"),
             Event::Terminated { sink } => log::info!("ended in agreement: {sink}"),
             Event::InSync { sink, problems: 0, .. } => log::info!("in sync: {sink}"),
-            Event::InSync { sink, problems, named } => {
+            Event::InSync { sink, problems, .. } => {
                 log::warn!("in sync but for {problems} problems: {sink}");
-                for (path, cause) in named {
-                    self.remember(path, cause);
-                }
             }
             Event::FeedLost { scope, reason } => {
                 log::warn!("changes lost below {scope}, comparing it again: {reason}");
@@ -140,7 +148,6 @@ impl Monitor for Renderer {
             Event::Problem(problem) => {
                 let (path, cause, wait) = (&problem.path, &problem.cause, problem.retry_in);
                 log::warn!("problem: {path}: {cause}; next try in {:.0} s", wait.as_secs_f64());
-                self.remember(path, cause);
             }
             other => log::info!("{other:?}"),
         }

@@ -9,7 +9,7 @@ use crate::model::connection::ConnectionDetails;
 use crate::model::report::{QueueReport, TransferReport};
 use crate::options::{SinkOptions, SourceOptions};
 use crate::ports::change_feed::ChangeFeed;
-use crate::ports::monitor::{Event, Monitor};
+use crate::ports::monitor::{Event, Monitor, Problem};
 use crate::ports::sink::Sink;
 use crate::ports::source::Source;
 use crate::sink_endpoint::{InSync, SinkEndpoint};
@@ -72,6 +72,17 @@ impl Mirror {
         self.source.reports().into_iter().map(|(_, report)| report).next().unwrap_or_default()
     }
 
+    /// As [`SourceEndpoint::audit`].
+    pub fn audit(&self) {
+        self.source.audit();
+    }
+
+    /// The first `limit` paths that are not replicated at present, or only inexactly.
+    #[must_use]
+    pub fn problems(&self, limit: usize) -> Vec<Problem> {
+        self.source.problems(limit).into_iter().flat_map(|(_, problems)| problems).collect()
+    }
+
     /// What has been applied since the start.
     #[must_use]
     pub fn transfer_report(&self) -> TransferReport {
@@ -79,6 +90,7 @@ impl Mirror {
         TransferReport {
             wire_bytes: sent.wire_bytes,
             problems: sent.problems,
+            inexact: sent.inexact,
             ..self.sink.transfer_report()
         }
     }

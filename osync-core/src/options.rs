@@ -17,6 +17,9 @@ pub struct SourceOptions {
     /// How long the backlog waits for the change feed to cover the whole tree before it begins
     /// regardless; by default 1 s. What it saw too early is compared again later.
     pub feed_patience: Duration,
+    /// How often everything is compared again, by metadata and in the backlog lane, for what no change
+    /// feed reports; by default every 24 h. `None`: never.
+    pub audit_interval: Option<Duration>,
 }
 
 impl Default for SourceOptions {
@@ -26,6 +29,7 @@ impl Default for SourceOptions {
             readers: 2,
             sinks_max: 64,
             feed_patience: Duration::from_secs(1),
+            audit_interval: Some(Duration::from_hours(24)),
         }
     }
 }
@@ -49,6 +53,13 @@ impl SourceOptions {
     #[must_use]
     pub fn with_sinks_max(mut self, sinks: usize) -> Self {
         self.sinks_max = sinks.max(1);
+        self
+    }
+
+    /// Sets [`SourceOptions::audit_interval`]; a second at least.
+    #[must_use]
+    pub fn with_audit_interval(mut self, interval: Option<Duration>) -> Self {
+        self.audit_interval = interval.map(|interval| interval.max(Duration::from_secs(1)));
         self
     }
 

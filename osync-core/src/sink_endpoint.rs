@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::error::Error;
 use crate::model::connection::ConnectionDetails;
+use crate::model::rel_path::RelPath;
 use crate::model::report::{QueueReport, TransferReport};
 use crate::options::SinkOptions;
 use crate::ports::counters::Counters;
@@ -15,7 +16,7 @@ use crate::ports::monitor::Monitor;
 use crate::ports::sink::Sink;
 use crate::ports::transport::Transport;
 use crate::protocol::sink::source_controller::SourceController;
-use crate::runtime::sink_loop::{Command, SinkLoop};
+use crate::runtime::sink_loop::{Command, SinkLoop, Standing};
 use crate::runtime::source_loop::Ended;
 use crate::runtime::worker::Worker;
 use crate::runtime::writer_pool::WriterPool;
@@ -124,15 +125,32 @@ impl SinkEndpoint {
         }
     }
 
-    /// What has arrived and is not yet written. What the source still has to send only the source knows.
+    /// What has arrived and is not yet written, and how many paths the source last said it could not
+    /// replicate. What the source still has to send only the source knows.
     #[must_use]
     pub fn queue_report(&self) -> QueueReport {
+        let standing = self.standing();
+        QueueReport {
+            in_flight: standing.unfinished,
+            is_idle: standing.is_connected && standing.unfinished == 0,
+            problems: standing.problems,
+            ..QueueReport::default()
+        }
+    }
+
+    /// Some of the paths that the source last said it could not replicate, or only inexactly, each with
+    /// the reason; [`QueueReport::problems`] counts them all.
+    #[must_use]
+    pub fn problems(&self) -> Vec<(RelPath, String)> {
+        self.standing().named
+    }
+
+    fn standing(&self) -> Standing {
         let (sender, receiver) = bounded(1);
-        let (in_flight, is_connected) = match self.commands.send(Command::Report(sender)) {
+        match self.commands.send(Command::Report(sender)) {
             Ok(()) => receiver.recv_timeout(REPORT_WAIT).unwrap_or_default(),
-            Err(_) => (0, false),
-        };
-        QueueReport { in_flight, is_idle: is_connected && in_flight == 0, ..QueueReport::default() }
+            Err(_) => Standing::default(),
+        }
     }
 
     /// What has been applied since the start.

@@ -18,7 +18,7 @@ use crate::ports::source::Source;
 use crate::ports::transport::Transport;
 use crate::protocol::source::control_service::SourceControlService;
 use crate::runtime::reader_pool::ReaderPool;
-use crate::runtime::source_loop::{Command, Ended, Reports, SourceLoop};
+use crate::runtime::source_loop::{Command, Ended, Named, Reports, SourceLoop};
 use crate::runtime::worker::Worker;
 use crate::runtime::{ARRIVALS_MAX, CHANGES_MAX, COMMANDS_MAX};
 
@@ -101,19 +101,38 @@ impl SourceEndpoint {
     /// Where the queue of each connected sink stands. Empty once the endpoint has ended.
     #[must_use]
     pub fn reports(&self) -> Reports {
+        self.ask(Command::Report)
+    }
+
+    /// The first `limit` paths of each connected sink that are not replicated at present, or only
+    /// inexactly; [`QueueReport::problems`] counts them all. Empty once the endpoint has ended.
+    ///
+    /// [`QueueReport::problems`]: crate::model::report::QueueReport::problems
+    #[must_use]
+    pub fn problems(&self, limit: usize) -> Named {
+        self.ask(|reply| Command::Problems(limit, reply))
+    }
+
+    /// Has everything compared again, in the backlog lane: for what no change feed reports; returns at once.
+    pub fn audit(&self) {
+        // An endpoint that has ended has nothing to audit.
+        self.commands.send(Command::Audit).unwrap_or_default();
+    }
+
+    fn ask<T: Default>(&self, question: impl FnOnce(Sender<T>) -> Command) -> T {
         let (sender, receiver) = bounded(1);
-        if self.commands.send(Command::Report(sender)).is_err() {
-            return Vec::new();
+        if self.commands.send(question(sender)).is_err() {
+            return T::default();
         }
         // The endpoint may end with the question still in its queue.
         while !self.is_finished() {
             match receiver.recv_timeout(ANSWER_CHECK) {
-                Ok(reports) => return reports,
+                Ok(answer) => return answer,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        Vec::new()
+        T::default()
     }
 
     /// What all sinks have confirmed since the start, added up.

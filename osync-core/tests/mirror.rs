@@ -209,3 +209,42 @@ fn one_bad_file_is_named_and_does_not_hold_up_the_rest() {
     assert_eq!(pair.source.diff(&pair.sink), [""; 0]);
     pair.stop();
 }
+
+#[test]
+fn an_audit_finds_what_nobody_reported() {
+    let pair = Pair::start(MemTree::new());
+    pair.write("a/b", "reported");
+    pair.wait_in_sync();
+    pair.source.write("a/b", "not reported");
+    pair.source.write("a/c", "nor this");
+    pair.wait_in_sync();
+    assert_eq!(pair.sink.content("a/c"), None);
+
+    pair.mirror.audit();
+    pair.wait_in_sync();
+
+    assert_eq!(pair.source.diff(&pair.sink), Vec::<String>::new());
+    pair.stop();
+}
+
+#[test]
+fn problems_are_counted_and_listed_until_they_are_solved() {
+    let source = MemTree::new();
+    source.write("good", "x");
+    source.write("bad\n", "x");
+    source.fail_reads("bad\n");
+    let pair = Pair::start(source);
+    assert_eq!(pair.wait_in_sync(), 1);
+
+    assert_eq!(pair.mirror.queue_report().problems, 1);
+    let listed = pair.mirror.problems(10);
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].path.to_string(), "bad\\n");
+    assert!(listed[0].retry_in > Duration::ZERO && !listed[0].is_inexact);
+
+    pair.source.clear_failures();
+    report(&pair.feed, "bad\n");
+    assert_eq!(pair.wait_in_sync(), 0);
+    assert_eq!(pair.mirror.queue_report().problems, 0);
+    pair.stop();
+}

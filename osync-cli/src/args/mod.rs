@@ -20,7 +20,7 @@ pub(crate) use crate::args::source::SourceArguments;
 
 const AFTER_HELP: &str = "\
 Exit codes:
-  0  everything is replicated, or osync was asked to end by SIGTERM or SIGINT
+  0  everything is replicated, or osync was asked to end by SIGTERM or SIGINT without known problems
   1  ended with problems: some paths could not be replicated; the log names them
   2  could not run: bad arguments, no such directory, address in use, version mismatch
 

@@ -25,6 +25,10 @@ pub(crate) struct SourceArguments {
     /// Threads that read SRC, 1 to 64.
     #[arg(long, value_name = "N", default_value_t = SourceOptions::default().readers)]
     readers: usize,
+    /// Compares everything again by metadata so often, in hours, for what the kernel does not report;
+    /// 0: never.
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    audit_interval: u32,
     /// Leaves out what matches PATTERN, in the syntax of gitignore: not sent, not watched, and left
     /// alone at the sink. May be given again. Of all patterns the last that matches decides: first
     /// come those of --exclude-from, then --exclude, then --include. [default: nothing]
@@ -69,7 +73,9 @@ enum Feed {
 impl SourceArguments {
     /// What the library is to be told.
     pub(crate) fn options(&self) -> SourceOptions {
-        SourceOptions::default().with_readers(self.readers)
+        let hours = u64::from(self.audit_interval);
+        let audit_interval = (hours > 0).then(|| Duration::from_hours(hours));
+        SourceOptions::default().with_readers(self.readers).with_audit_interval(audit_interval)
     }
 
     /// What of `source` is to be left out; `None` if nothing is.

@@ -20,8 +20,10 @@ pub struct TransferReport {
     pub directories_equal: u64,
     /// Bytes sent on the data channel, headers included.
     pub wire_bytes: u64,
-    /// Paths that could not be replicated at some time.
+    /// Paths that could not be replicated at some time, or only inexactly.
     pub problems: u64,
+    /// Versions sent of files that changed whenever they were read: as they were read. Known to the source.
+    pub inexact: u64,
 }
 
 /// What is still to be done for one sink.
@@ -42,4 +44,8 @@ pub struct QueueReport {
     pub lag: Duration,
     /// Nothing is marked, queued or in flight.
     pub is_idle: bool,
+    /// Paths that are not replicated at present, or only inexactly, and are tried again.
+    pub problems: u64,
+    /// Those of them that are at the sink, inexactly. Known to the source.
+    pub inexact: u64,
 }

@@ -16,6 +16,7 @@ pub struct Counters {
     pub directories_equal: AtomicU64,
     pub wire_bytes: AtomicU64,
     pub problems: AtomicU64,
+    pub inexact: AtomicU64,
 }
 
 impl Counters {
@@ -37,6 +38,7 @@ impl Counters {
             directories_equal: read(&self.directories_equal),
             wire_bytes: read(&self.wire_bytes),
             problems: read(&self.problems),
+            inexact: read(&self.inexact),
         }
     }
 }

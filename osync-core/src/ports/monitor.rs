@@ -21,7 +21,7 @@ pub enum Event {
         /// Why: one line.
         reason: String,
     },
-    /// A path could not be replicated and will be tried again.
+    /// A path could not be replicated, or only inexactly, and will be tried again.
     Problem(Problem),
     /// The change feed lost reports; everything at or below `scope` is compared again.
     FeedLost {
@@ -55,6 +55,9 @@ pub struct Problem {
     pub cause: String,
     /// When it is tried again.
     pub retry_in: Duration,
+    /// It is at the sink, but the source may never have had that content: the file changed whenever it
+    /// was read. It stays so until a whole version got through.
+    pub is_inexact: bool,
 }
 
 /// Hears events. Called from the engine's threads: return soon.

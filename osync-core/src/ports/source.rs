@@ -191,6 +191,12 @@ pub trait SourceFile: Send {
         bytes.truncate(start + filled);
         Ok(filled)
     }
+
+    /// Whether `stamp`, which was told just now, is so young that a change from now on might not move it,
+    /// because the clock behind it ticks slowly. Not for a source whose stamps move with every change.
+    fn is_fresh(&self, _stamp: &Stamp) -> bool {
+        false
+    }
 }
 
 /// Part of the listing of one directory.

@@ -29,6 +29,7 @@
 //! [`Counters`]: crate::ports::counters::Counters
 
 pub mod worker;
+pub mod content;
 pub mod read;
 pub mod write;
 pub mod reader_pool;

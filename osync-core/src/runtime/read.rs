@@ -1,42 +1,22 @@
-//! Carries out the jobs of a source's machine.
-//!
-//! A file is looked at before and after it is read; only if it held still in between is it whole.
+//! Carries out the jobs of a source's machine: looks and listings. How contents are read is in `content`.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::compare::listing;
-use crate::model::digest::Hasher;
-use crate::model::metadata::{Kind, Metadata, Stamp};
+use crate::model::metadata::{Kind, Metadata};
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
-use crate::ports::source::{LeftOut, Source, SourceDirectory, SourceError, SourceFile};
-use crate::protocol::source::job::{
-    Done, FileEnd, Job, JobError, Listed, Looked, Outcome, Piece, Placed,
-};
+use crate::ports::source::{LeftOut, Source, SourceDirectory, SourceError};
+use crate::protocol::source::job::{Done, Job, JobError, Listed, Looked, Outcome, Placed};
+use crate::runtime::content::{self, Limits, OpenFile, Seen, own_metadata};
 use crate::wire::encode;
 use crate::wire::message::{Item, State};
 
-/// How often a small file that changed while it was read is read again at once.
-const READ_ATTEMPTS_MAX: u32 = 3;
 /// What an encoded item takes, in bytes, about.
 const ITEM_BYTES: usize = 64;
-
-/// A large file between two chunks.
-pub struct OpenFile {
-    file: Box<dyn SourceFile>,
-    first: (Metadata, Stamp),
-    offset_bytes: u64,
-    hasher: Hasher,
-}
-
-impl std::fmt::Debug for OpenFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenFile").field("offset_bytes", &self.offset_bytes).finish_non_exhaustive()
-    }
-}
 
 /// Does `job` on `source`. `open` is the file of the same piece of work, kept between its chunks.
 pub fn perform(
@@ -63,7 +43,9 @@ pub fn perform(
             if *offset_bytes == 0 {
                 *open = None;
             }
-            Done::Read(read_piece(source, path, *chunk_bytes_max, open, clock).map_err(job_error))
+            Done::Read(
+                content::read_piece(source, path, *chunk_bytes_max, open, clock).map_err(job_error),
+            )
         }
     }
 }
@@ -120,11 +102,6 @@ fn stat_moved(
         return Ok(None);
     }
     Ok(source.metadata(path)?.map(|(metadata, _)| metadata))
-}
-
-fn own_metadata(source: &dyn Source, directory: &RelPath) -> Result<Option<Metadata>, SourceError> {
-    let found = source.metadata(directory)?;
-    Ok(found.map(|(metadata, _)| metadata).filter(|metadata| metadata.kind.is_directory()))
 }
 
 fn look(
@@ -191,22 +168,6 @@ fn absent(source: &dyn Source, directory: &RelPath, name: &Name) -> Result<Seen,
     Ok(Seen::Item(state, Placed::Absent))
 }
 
-/// How much is read at once.
-#[derive(Clone, Copy)]
-struct Limits {
-    /// Longer files are not read.
-    inline_bytes_max: u64,
-    /// No further file is read that would fill the payload beyond this.
-    batch_bytes_max: usize,
-}
-
-enum Seen {
-    /// Nothing that the source tells of.
-    Nothing,
-    Item(State, Placed),
-    Other(Outcome),
-}
-
 fn look_at(
     directory: Option<&dyn SourceDirectory>,
     name: &Name,
@@ -231,81 +192,7 @@ fn look_at(
             Seen::Item(State::Special(metadata), other)
         }
         (Kind::File { .. }, Need::Content) => {
-            read_small(directory, name, (metadata, stamp), limits, payload)?
+            content::read_small(directory, name, (metadata, stamp), limits, payload)?
         }
     })
-}
-
-/// Appends the content of the file at `name`, as `seen` a moment ago, to `payload`, whole or not at all.
-fn read_small(
-    directory: &dyn SourceDirectory,
-    name: &Name,
-    seen: (Metadata, Stamp),
-    limits: Limits,
-    payload: &mut Vec<u8>,
-) -> Result<Seen, SourceError> {
-    let start = payload.len();
-    let mut before = seen;
-    for _ in 0..READ_ATTEMPTS_MAX {
-        let size_bytes = before.0.kind.size_bytes();
-        if size_bytes > limits.inline_bytes_max {
-            return Ok(Seen::Other(Outcome::Large));
-        }
-        let length = usize::try_from(size_bytes).expect("far below the address space");
-        if start > 0 && start + length > limits.batch_bytes_max {
-            return Ok(Seen::Other(Outcome::Left));
-        }
-        let Some(mut file) = directory.open(name)? else {
-            return Ok(Seen::Other(Outcome::Changed));
-        };
-        let filled = file.append_to(payload, 0, length)?;
-        // What was seen by its name and what was read are one object that held still in between.
-        if filled == length && file.metadata()? == before {
-            let placed = Placed::Other { content_bytes: size_bytes };
-            return Ok(Seen::Item(State::File(before.0), placed));
-        }
-        payload.truncate(start);
-        match directory.metadata(name)? {
-            Some(again) if again.0.kind.is_file() => before = again,
-            Some(_) | None => return Ok(Seen::Other(Outcome::Changed)),
-        }
-    }
-    Ok(Seen::Other(Outcome::Unsteady))
-}
-
-fn read_piece(
-    source: &dyn Source,
-    path: &RelPath,
-    chunk_bytes_max: usize,
-    open: &mut Option<Box<OpenFile>>,
-    clock: impl Fn() -> Instant,
-) -> Result<Option<Piece>, SourceError> {
-    if open.is_none() {
-        let Some(mut file) = source.open(path)? else { return Ok(None) };
-        let first = file.metadata()?;
-        *open =
-            Some(Box::new(OpenFile { file, first, offset_bytes: 0, hasher: Hasher::default() }));
-    }
-    let Some(held) = open else { return Ok(None) };
-    let mut chunk = Vec::with_capacity(chunk_bytes_max);
-    let filled = held.file.append_to(&mut chunk, held.offset_bytes, chunk_bytes_max)?;
-    let is_end = filled < chunk_bytes_max;
-    held.hasher.update(&chunk);
-    held.offset_bytes += filled as u64;
-    let (metadata, stamp) = held.file.metadata()?;
-    // A file that has lost its name is not worth reading on.
-    if !is_end && !stamp.unlinked {
-        let size_bytes = metadata.kind.size_bytes();
-        return Ok(Some(Piece { size_bytes, chunk: Bytes::from(chunk), end: None }));
-    }
-    let OpenFile { first, offset_bytes, hasher, .. } = *open.take().expect("opened above");
-    let is_steady = is_end
-        && (&metadata, &stamp) == (&first.0, &first.1)
-        && metadata.kind.size_bytes() == offset_bytes;
-    let parent = path.parent().unwrap_or_else(RelPath::root);
-    let own_read_at = clock();
-    let own = own_metadata(source, &parent)?;
-    let metadata = Metadata { kind: Kind::File { size_bytes: offset_bytes }, ..metadata };
-    let end = FileEnd { metadata, is_steady, digest: hasher.finish(), own, own_read_at };
-    Ok(Some(Piece { size_bytes: offset_bytes, chunk: Bytes::from(chunk), end: Some(end) }))
 }

@@ -10,7 +10,8 @@ use crate::ports::source::Source;
 use crate::protocol::source::job::{Done, Job};
 use crate::queue::mark::Lane;
 use crate::runtime::JOBS_MAX;
-use crate::runtime::read::{self, OpenFile};
+use crate::runtime::content::OpenFile;
+use crate::runtime::read;
 use crate::runtime::worker::Worker;
 
 /// A job on its way to a reader, with the file it goes on reading.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::model::rel_path::RelPath;
 use crate::ports::monitor::{Event, Monitor};
 use crate::ports::transport::{Arrival, SinkLink};
 use crate::protocol::sink::source_controller::{Output, SourceController};
@@ -23,8 +24,21 @@ pub enum Command {
     Stop,
     /// Reply with the number of problems once everything that has happened at the source by now is here.
     AskSync(Sender<u64>),
-    /// Reply with the number of tasks under way and whether a session is in transfer.
-    Report(Sender<(u64, bool)>),
+    /// Say where the sink stands.
+    Report(Sender<Standing>),
+}
+
+/// Where a sink stands.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Tasks under way.
+    pub unfinished: u64,
+    /// A session is in transfer.
+    pub is_connected: bool,
+    /// Paths not replicated, when the source spoke of them last.
+    pub problems: u64,
+    /// Some of them, each with the reason.
+    pub named: Vec<(RelPath, String)>,
 }
 
 /// Everything a sink's thread owns.
@@ -118,9 +132,15 @@ impl SinkLoop {
                     self.machine.ask_sync(self.last_cookie, Instant::now(), out);
                 }
                 Command::Report(reply) => {
-                    let report = (self.machine.unfinished(), self.machine.is_connected());
+                    let (problems, named) = self.machine.problems().clone();
+                    let standing = Standing {
+                        unfinished: self.machine.unfinished(),
+                        is_connected: self.machine.is_connected(),
+                        problems,
+                        named,
+                    };
                     // Nobody waiting any more is nobody's concern.
-                    reply.send(report).unwrap_or_default();
+                    reply.send(standing).unwrap_or_default();
                 }
             }
         }

@@ -12,11 +12,11 @@ use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::model::work_id::WorkId;
 use crate::ports::change_feed::ChangeFeed;
-use crate::ports::monitor::Monitor;
+use crate::ports::monitor::{Monitor, Problem};
 use crate::ports::transport::{Arrival, SourceLink};
 use crate::protocol::source::control_service::SourceControlService;
 use crate::protocol::source::transfer::Output;
-use crate::runtime::read::OpenFile;
+use crate::runtime::content::OpenFile;
 use crate::runtime::reader_pool::{self, Order, ReaderPool};
 
 /// Of each queue so many are taken in a row before the others have their turn.
@@ -25,6 +25,9 @@ const BURST_MAX: usize = 256;
 /// Where each sink stands.
 pub type Reports = Vec<(SinkId, QueueReport)>;
 
+/// What is not replicated at each sink.
+pub type Named = Vec<(SinkId, Vec<Problem>)>;
+
 /// What the host asks of a running source.
 #[derive(Debug)]
 pub enum Command {
@@ -32,6 +35,10 @@ pub enum Command {
     Stop,
     /// Say where each sink stands.
     Report(Sender<Reports>),
+    /// Compare everything again.
+    Audit,
+    /// Name what is not replicated: so many paths of each sink.
+    Problems(usize, Sender<Named>),
 }
 
 /// Why a source's thread ended by itself.
@@ -173,6 +180,10 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
                 Command::Report(reply) => {
                     // Nobody waiting any more is nobody's concern.
                     reply.send(self.machine.reports(Instant::now())).unwrap_or_default();
+                }
+                Command::Audit => self.machine.audit(Instant::now(), out),
+                Command::Problems(limit, reply) => {
+                    reply.send(self.machine.problems(limit, Instant::now())).unwrap_or_default();
                 }
             }
         }

@@ -189,7 +189,7 @@ fn check(message: &Message, payload_bytes: usize) -> Result<(), DecodeError> {
         Message::Refused { text, .. } | Message::Answer { answer: Answer::Failed { text }, .. } => {
             check_text(text)?;
         }
-        Message::InSync { named, .. } => {
+        Message::InSync { named, .. } | Message::Problems { named, .. } => {
             named.iter().try_for_each(|(_, text)| check_text(text))?;
         }
         Message::Applied { failures, .. } => {

@@ -171,6 +171,13 @@ pub enum Message {
         /// Some of them, each with the reason.
         named: Vec<(RelPath, String)>,
     },
+    /// `vc` What is not replicated at present; said when that has changed.
+    Problems {
+        /// How many paths.
+        count: u64,
+        /// Some of them, each with the reason.
+        named: Vec<(RelPath, String)>,
+    },
     /// `vc` `^c` Still here. Sent when nothing else was for a while.
     Heartbeat,
     /// `vc` `^c` Let us end this session.

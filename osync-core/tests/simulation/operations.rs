@@ -1,11 +1,13 @@
 //! What the user of the source does: one random thing at a time, on few names, so that they collide.
 
+use std::time::{Duration, Instant};
+
 use osync_core::model::name::Name;
 use osync_core::model::rel_path::RelPath;
 use osync_core::model::timestamp::Timestamp;
 
 use crate::oracle::Shape;
-use crate::world::World;
+use crate::world::{Event, World};
 
 /// Names around `/` in the order of bytes, where ranges of paths go wrong first.
 const NAMES: [&str; 7] = ["a", "a-", "a0", "b", "b.", "c", "dd"];
@@ -81,6 +83,28 @@ impl World {
         let bytes = usize::try_from(self.random.between(1, 3_000)).expect("small");
         content.extend(self.fresh_content(bytes));
         self.put(&path, &content);
+    }
+
+    /// Rewrites or appends to one file, and will again in a moment.
+    pub(crate) fn hammer(&mut self, path: RelPath, until: Instant) {
+        if self.now > until || self.is_quiet {
+            return;
+        }
+        if !matches!(self.oracle.shape(&path), None | Some(Shape::File)) {
+            self.remove(&path);
+        }
+        let mut content = Vec::new();
+        let bytes = if until.duration_since(self.now).as_millis().is_multiple_of(2) {
+            content = self.source.tree.content(path.as_bytes()).unwrap_or_default();
+            2_000
+        } else {
+            170_000
+        };
+        let fresh = self.fresh_content(bytes);
+        content.extend(fresh);
+        self.put(&path, &content);
+        let soon = Duration::from_micros(self.random.between(5_000, 60_000));
+        self.schedule(self.now + soon, Event::Hammer { path, until });
     }
 
     fn make_directories(&mut self) {

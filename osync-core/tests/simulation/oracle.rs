@@ -15,7 +15,7 @@ use osync_core::testing::mem_tree::MemTree;
 /// Files of more than this may be read in pieces, depending on the window: `BATCH_BYTES_MIN`.
 const PIECES_BYTES_MIN: usize = 16 * 1024;
 /// A file that changed so often while it was read may arrive as a mixture, and again later.
-const UNSTEADY_VERSIONS_MIN: usize = 4;
+const UNSTEADY_VERSIONS_MIN: usize = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {

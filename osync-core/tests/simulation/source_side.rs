@@ -14,7 +14,8 @@ use osync_core::protocol::TERMINATION_MAX;
 use osync_core::protocol::source::control_service::SourceControlService;
 use osync_core::protocol::source::job::{Done, Job};
 use osync_core::protocol::source::transfer::Output;
-use osync_core::runtime::read::{self, OpenFile};
+use osync_core::runtime::content::OpenFile;
+use osync_core::runtime::read;
 use osync_core::testing::mem_tree::MemTree;
 
 use crate::feed::Feed;

@@ -37,6 +37,11 @@ const EVENTS_MAX: u64 = 2_000_000;
 #[derive(Debug)]
 pub(crate) enum Event {
     Operate,
+    /// A file is rewritten or grows, again and again until then.
+    Hammer {
+        path: RelPath,
+        until: Instant,
+    },
     Strike,
     Quiet,
     Check,
@@ -46,17 +51,40 @@ pub(crate) enum Event {
     StartSource,
     StartSink,
     SourceGone,
-    FeedReady { incarnation: u64 },
-    Report { incarnation: u64, change: Change },
+    FeedReady {
+        incarnation: u64,
+    },
+    Report {
+        incarnation: u64,
+        change: Change,
+    },
     Reading(Box<Reading>),
     Read(Box<Read>),
-    Writing { incarnation: u64, index: usize },
+    Writing {
+        incarnation: u64,
+        index: usize,
+    },
     Written(Box<Written>),
-    Established { connection: usize },
-    ToSource { connection: usize, frame: Frame },
-    ToSink { connection: usize, frame: Frame },
-    UnreachableAtSource { incarnation: u64, channel: Channel, peer: PeerId },
-    UnreachableAtSink { incarnation: u64, channel: Channel },
+    Established {
+        connection: usize,
+    },
+    ToSource {
+        connection: usize,
+        frame: Frame,
+    },
+    ToSink {
+        connection: usize,
+        frame: Frame,
+    },
+    UnreachableAtSource {
+        incarnation: u64,
+        channel: Channel,
+        peer: PeerId,
+    },
+    UnreachableAtSink {
+        incarnation: u64,
+        channel: Channel,
+    },
 }
 
 pub(crate) struct World {
@@ -207,6 +235,11 @@ impl World {
             let at = self.random.below(active_micros);
             self.schedule_in(at, Event::Ask);
         }
+        if self.random.chance(200) {
+            let (at, lasts) = (self.random.below(active_micros), self.random.millis(500, 6_000));
+            let (path, until) = (RelPath::new(b"hot").expect("a path"), self.now + lasts);
+            self.schedule_in(at, Event::Hammer { path, until });
+        }
         let (source_at, sink_at) = (self.random.below(500_000), self.random.below(500_000));
         self.schedule_in(source_at, Event::StartSource);
         self.schedule_in(sink_at, Event::StartSink);
@@ -251,6 +284,7 @@ impl World {
     fn take(&mut self, event: Event) {
         match event {
             Event::Operate => self.operate(),
+            Event::Hammer { path, until } => self.hammer(path, until),
             Event::Strike => self.strike(),
             Event::Quiet => self.on_quiet(),
             Event::Check => self.check(),

@@ -11,6 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::{self, Errno};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::adapters::fs::attributes::{AttributeReader, Holder};
 use crate::adapters::fs::held::Held;
@@ -322,6 +323,9 @@ impl OpenFile {
     }
 }
 
+/// Two ticks of the slowest clock that Linux stamps files with.
+const FRESH_MILLISECONDS: i64 = 20;
+
 impl SourceFile for OpenFile {
     fn metadata(&mut self) -> Result<(Metadata, Stamp), SourceError> {
         let failed = |errno| failed("look at", &self.path, errno);
@@ -363,5 +367,14 @@ impl SourceFile for OpenFile {
                 Err(errno) => return Err(failed("read", &self.path, errno)),
             }
         }
+    }
+
+    fn is_fresh(&self, stamp: &Stamp) -> bool {
+        let now = clock_gettime(ClockId::Realtime);
+        let seconds = now.tv_sec.saturating_sub(stamp.changed.seconds);
+        let nanoseconds = now.tv_nsec - i64::from(stamp.changed.nanoseconds);
+        let age_milliseconds =
+            seconds.saturating_mul(1_000).saturating_add(nanoseconds / 1_000_000);
+        age_milliseconds < FRESH_MILLISECONDS
     }
 }

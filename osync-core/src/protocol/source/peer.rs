@@ -219,6 +219,7 @@ impl SinkPeer<Termination> {
         let is_late = now >= self.phase.half_time;
         if !self.phase.is_requested && (transfer.is_drained() || is_late) {
             self.phase.is_requested = true;
+            transfer.tell_problems(now, out);
             transfer.send_control(Message::TerminationRequest, now, out);
         }
     }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::model::name::Name;
+use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
+use crate::ports::monitor::Problem;
 
 /// Wait after a first failure.
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -13,7 +15,8 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_mins(1);
 /// Paths remembered one by one; beyond it they are still retried, each time as if for the first time.
 const PATHS_MAX: usize = 10_000;
-
+/// Why a file is at the sink as it may never have been at the source.
+const INEXACT_CAUSE: &str = "it never held still: sent as it was read, until it can be read whole";
 /// Problems named to the sink.
 const NAMED_MAX: usize = 20;
 /// The longest path named to the sink, in bytes: twenty of them fit a header.
@@ -23,6 +26,10 @@ const NAMED_BYTES_MAX: usize = 4_096;
 #[derive(Debug, Default)]
 pub struct Problems {
     troubles: BTreeMap<RelPath, Trouble>,
+    /// How many of them are files that are there inexactly.
+    inexact: usize,
+    /// Moves with every problem that is new, other or gone.
+    changes: u64,
 }
 
 /// What is known of one path.
@@ -30,21 +37,69 @@ pub struct Problems {
 struct Trouble {
     attempts: u32,
     cause: String,
+    retry_at: Instant,
+    is_inexact: bool,
+}
+
+impl Trouble {
+    fn told(&self, path: &RelPath, now: Instant) -> Problem {
+        Problem {
+            path: path.clone(),
+            cause: self.cause.clone(),
+            retry_in: self.retry_at.saturating_duration_since(now),
+            is_inexact: self.is_inexact,
+        }
+    }
 }
 
 impl Problems {
     /// Records a failure at `path`; returns how long to wait, and whether it is the first there.
-    pub fn add(&mut self, path: &RelPath, cause: &str) -> (Duration, bool) {
-        if let Some(trouble) = self.troubles.get_mut(path) {
-            trouble.attempts = trouble.attempts.saturating_add(1);
-            cause.clone_into(&mut trouble.cause);
-            let wait = RETRY_MIN.saturating_mul(1 << trouble.attempts.min(6)).min(RETRY_MAX);
-            return (wait, false);
+    pub fn add(&mut self, path: &RelPath, cause: &str, now: Instant) -> (Duration, bool) {
+        let attempts = match self.troubles.get(path) {
+            Some(trouble) if !trouble.is_inexact => trouble.attempts.saturating_add(1),
+            Some(_) | None => 0,
+        };
+        let wait = RETRY_MIN.saturating_mul(1 << attempts.min(6)).min(RETRY_MAX);
+        let (cause, retry_at) = (cause.to_owned(), now + wait);
+        (wait, self.insert(path, Trouble { attempts, cause, retry_at, is_inexact: false }))
+    }
+
+    /// Records that the sink has at `path` what the source may never have had; it is sent again at
+    /// `retry_at`. Returns whether that is new.
+    pub fn add_inexact(&mut self, path: &RelPath, retry_at: Instant) -> bool {
+        let cause = INEXACT_CAUSE.to_owned();
+        self.insert(path, Trouble { attempts: 0, cause, retry_at, is_inexact: true })
+    }
+
+    fn insert(&mut self, path: &RelPath, trouble: Trouble) -> bool {
+        let known = self.troubles.get(path);
+        let is_new = known.is_none_or(|known| known.is_inexact != trouble.is_inexact);
+        let is_other = known.is_none_or(|known| known.cause != trouble.cause);
+        self.changes += u64::from(is_new || is_other);
+        if known.is_some() || self.troubles.len() < PATHS_MAX {
+            self.forget(path);
+            self.inexact += usize::from(trouble.is_inexact);
+            self.troubles.insert(path.clone(), trouble);
         }
-        if self.troubles.len() < PATHS_MAX {
-            self.troubles.insert(path.clone(), Trouble { attempts: 0, cause: cause.to_owned() });
-        }
-        (RETRY_MIN, true)
+        is_new
+    }
+
+    fn forget(&mut self, path: &RelPath) -> bool {
+        let Some(trouble) = self.troubles.remove(path) else { return false };
+        self.inexact -= usize::from(trouble.is_inexact);
+        true
+    }
+
+    /// The first `limit` problems, as of `now`.
+    #[must_use]
+    pub fn list(&self, limit: usize, now: Instant) -> Vec<Problem> {
+        self.troubles.iter().take(limit).map(|(path, trouble)| trouble.told(path, now)).collect()
+    }
+
+    /// The problem at `path`, as of `now`.
+    #[must_use]
+    pub fn at(&self, path: &RelPath, now: Instant) -> Option<Problem> {
+        self.troubles.get(path).map(|trouble| trouble.told(path, now))
     }
 
     /// The first few problems, for the sink to name: path and cause.
@@ -55,16 +110,23 @@ impl Problems {
         short.take(NAMED_MAX).map(|(path, trouble)| (path.clone(), trouble.cause.clone())).collect()
     }
 
-    /// Forgets the problem at `path`, if there is one: it is replicated now.
-    pub fn solved(&mut self, path: &RelPath) -> bool {
-        !self.troubles.is_empty() && self.troubles.remove(path).is_some()
+    /// Forgets the problem at `path`, if there is one: `need` of it is replicated now.
+    pub fn solved(&mut self, path: &RelPath, need: Need) -> bool {
+        // New metadata makes no content whole.
+        let is_still = |trouble: &Trouble| trouble.is_inexact && need != Need::Content;
+        if self.troubles.is_empty() || self.troubles.get(path).is_some_and(is_still) {
+            return false;
+        }
+        let was_there = self.forget(path);
+        self.changes += u64::from(was_there);
+        was_there
     }
 
     /// Forgets the problems below `path`: there is nothing below it any more.
     pub fn void_below(&mut self, path: &RelPath) {
         if !self.troubles.is_empty() {
             for below in self.below(path) {
-                self.troubles.remove(&below);
+                self.changes += u64::from(self.forget(&below));
             }
         }
     }
@@ -86,8 +148,9 @@ impl Problems {
             let Some(Ok(name)) = first.map(Name::new) else { continue };
             let is_in_part =
                 after.is_none_or(|after| name > *after) && until.is_none_or(|until| name <= *until);
-            if is_in_part && !is_directory(&name) {
-                self.troubles.remove(&path);
+            let is_inexact = self.troubles.get(&path).is_some_and(|trouble| trouble.is_inexact);
+            if is_in_part && !is_inexact && !is_directory(&name) {
+                self.changes += u64::from(self.forget(&path));
             }
         }
     }
@@ -109,6 +172,18 @@ impl Problems {
         self.troubles.contains_key(path)
     }
 
+    /// How many of the paths are files whose content at the sink is inexact.
+    #[must_use]
+    pub fn inexact(&self) -> usize {
+        self.inexact
+    }
+
+    /// A number that moves whenever there is something new to tell.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// How many paths have one.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -119,5 +194,52 @@ impl Problems {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.troubles.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_inexact_is_a_problem_until_its_content_got_through() {
+        let mut problems = Problems::default();
+        let now = Instant::now();
+        assert!(problems.add_inexact(&path("log"), now + RETRY_MIN));
+        assert!(!problems.add_inexact(&path("log"), now + RETRY_MIN), "known already");
+
+        // Neither its metadata nor a comparison says anything of its content.
+        assert!(!problems.solved(&path("log"), Need::Metadata));
+        problems.compared(&RelPath::root(), None, None, |_| false);
+        assert_eq!((problems.len(), problems.inexact()), (1, 1));
+        let listed = problems.list(10, now).remove(0);
+        assert_eq!((listed.is_inexact, listed.retry_in), (true, RETRY_MIN));
+
+        assert!(problems.solved(&path("log"), Need::Content));
+        assert_eq!((problems.len(), problems.inexact()), (0, 0));
+    }
+
+    #[test]
+    fn every_change_is_worth_telling_and_a_repetition_is_not() {
+        let mut problems = Problems::default();
+        let now = Instant::now();
+        let mut told = problems.changes();
+        let mut is_news = |problems: &Problems| {
+            std::mem::replace(&mut told, problems.changes()) != problems.changes()
+        };
+
+        assert_eq!(problems.add(&path("a"), "no", now), (RETRY_MIN, true));
+        assert!(is_news(&problems));
+        assert_eq!(problems.add(&path("a"), "no", now), (2 * RETRY_MIN, false));
+        assert!(!is_news(&problems));
+        problems.add(&path("a"), "other", now);
+        assert!(is_news(&problems));
+        problems.void_below(&RelPath::root());
+        assert!(is_news(&problems));
+        assert!(problems.is_empty());
     }
 }

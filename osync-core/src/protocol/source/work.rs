@@ -61,6 +61,8 @@ pub enum What {
         is_over: bool,
         /// It was aborted: to be looked at again.
         is_aborted: bool,
+        /// It was sent as it is, though it changed while it was read.
+        is_inexact: bool,
     },
     /// A rename.
     Rename {

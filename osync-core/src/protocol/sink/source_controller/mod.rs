@@ -122,6 +122,8 @@ pub struct SourceController {
     sent_at: Instant,
     /// Questions that wait for an answer; asked again in every session.
     questions: BTreeMap<u64, bool>,
+    /// How many paths were not replicated when the source spoke of them last, and some of them.
+    problems: (u64, Vec<(RelPath, String)>),
     last_refusal: Option<Refusal>,
     /// Whether the log knows that nobody answers.
     is_silence_told: bool,
@@ -142,6 +144,7 @@ impl SourceController {
             heard_at: now,
             sent_at: now,
             questions: BTreeMap::new(),
+            problems: (0, Vec::new()),
             last_refusal: None,
             is_silence_told: false,
             is_ending: false,
@@ -329,18 +332,6 @@ impl SourceController {
         }
     }
 
-    /// The sink's name.
-    #[must_use]
-    pub fn id(&self) -> &SinkId {
-        &self.id
-    }
-
-    /// Tasks handed out and not finished.
-    #[must_use]
-    pub fn unfinished(&self) -> u64 {
-        self.unfinished
-    }
-
     #[expect(clippy::too_many_arguments, reason = "the parts of a frame and the moment")]
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other message is out of place")]
     fn on_numbered(
@@ -376,7 +367,9 @@ impl SourceController {
         }
         match message {
             Message::Heartbeat => {}
+            Message::Problems { count, named } => self.problems = (count, named),
             Message::InSync { cookie, problems, named } => {
+                self.problems = (problems, named.clone());
                 if self.questions.remove(&cookie).is_some() {
                     out.push(Output::InSync { cookie, problems, named });
                 }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
+use crate::model::rel_path::RelPath;
 use crate::model::session_id::SessionId;
+use crate::model::sink_id::SinkId;
 use crate::ports::monitor::Event;
 use crate::protocol::TERMINATION_MAX;
 use crate::protocol::sequence::{Inbound, Outbound};
@@ -201,5 +203,23 @@ impl SourceController {
                 log::trace!("the source is not reachable on the {channel:?} channel");
             }
         }
+    }
+
+    /// The sink's name.
+    #[must_use]
+    pub fn id(&self) -> &SinkId {
+        &self.id
+    }
+
+    /// How many paths were not replicated when the source spoke of them last, and some of them.
+    #[must_use]
+    pub fn problems(&self) -> &(u64, Vec<(RelPath, String)>) {
+        &self.problems
+    }
+
+    /// Tasks handed out and not finished.
+    #[must_use]
+    pub fn unfinished(&self) -> u64 {
+        self.unfinished
     }
 }

@@ -22,7 +22,7 @@ use crate::model::sink_id::SinkId;
 use crate::model::work_id::WorkId;
 use crate::options::SourceOptions;
 use crate::ports::counters::Counters;
-use crate::ports::monitor::Event;
+use crate::ports::monitor::{Event, Problem};
 use crate::ports::transport::PeerId;
 use crate::protocol::SILENCE_MAX;
 use crate::protocol::sequence::Arrived;
@@ -44,6 +44,7 @@ pub struct SourceControlService<R> {
     /// Names by the key that took them, where sinks have keys: one each, for the life of this source.
     names: BTreeMap<SinkId, PublicKey>,
     started_at: Instant,
+    audited_at: Instant,
     is_feed_ready: bool,
     /// Sessions that wait for the feed before their backlog begins.
     waiting: Vec<SessionId>,
@@ -71,6 +72,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             peers: BTreeMap::new(),
             names: BTreeMap::new(),
             started_at: now,
+            audited_at: now,
             is_feed_ready: false,
             waiting: Vec::new(),
             last_cookie: 0,
@@ -127,6 +129,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
                     return;
                 }
                 if envelope.message == Message::TerminationRequest {
+                    peer.phase.transfer.tell_problems(now, out);
                     let agreed = Message::TerminationAcknowledgement;
                     out.push(outside_order(session.tag(), &peer.control, agreed));
                     self.retire(session, out);
@@ -217,6 +220,9 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
                 self.begin_backlog(session, now, out);
             }
         }
+        if self.next_audit().is_some_and(|at| at <= now) {
+            self.audit(now, out);
+        }
         let mut lost = Vec::new();
         for (session, any) in &mut self.peers {
             match any {
@@ -284,7 +290,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         });
         let patience =
             (!self.waiting.is_empty()).then(|| self.started_at + self.options.feed_patience);
-        peers.chain(patience).min()
+        peers.chain(patience).chain(self.next_audit()).min()
     }
 
     /// Ends every session by agreement; [`SourceControlService::is_ended`] tells when that is done.
@@ -310,6 +316,18 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.is_ending && self.peers.is_empty()
+    }
+
+    /// The first `limit` paths of each sink that are not replicated at present.
+    #[must_use]
+    pub fn problems(&self, limit: usize, now: Instant) -> Vec<(SinkId, Vec<Problem>)> {
+        let of = |any: &AnySinkPeer| match any {
+            AnySinkPeer::Transfer(peer) => {
+                Some((peer.id.clone(), peer.phase.transfer.problems(limit, now)))
+            }
+            AnySinkPeer::Initialisation(_) | AnySinkPeer::Termination(_) => None,
+        };
+        self.peers.values().filter_map(of).collect()
     }
 
     /// Where each sink in transfer stands.

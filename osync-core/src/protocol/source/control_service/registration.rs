@@ -133,6 +133,22 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         }
     }
 
+    /// Has everything compared again at every sink, for what nobody reported.
+    pub fn audit(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.audited_at = now;
+        log::info!("an audit begins: everything is compared again");
+        let sessions: Vec<SessionId> = self.peers.keys().copied().collect();
+        for session in sessions {
+            self.begin_backlog(session, now, out);
+        }
+    }
+
+    /// When the next audit is due; `None` if there is none, or no sink.
+    pub(super) fn next_audit(&self) -> Option<Instant> {
+        let interval = self.options.audit_interval.filter(|_| !self.peers.is_empty())?;
+        self.audited_at.checked_add(interval)
+    }
+
     pub(super) fn begin_backlog(
         &mut self,
         session: SessionId,

@@ -126,7 +126,7 @@ impl Transfer {
             return;
         }
         if visit.after.is_none() {
-            self.problems.solved(&visit.directory);
+            self.problems.solved(&visit.directory, Need::Metadata);
         }
         self.problems.compared(&visit.directory, visit.after.as_ref(), until, is_directory);
     }
@@ -144,9 +144,11 @@ impl Transfer {
         }
         match &work.what {
             What::Page { .. } => return Err(Breach("a confirmation of a question")),
-            What::Rename { from, .. } => {
+            What::Rename { from, to } => {
                 if let Some(failure) = failures.first() {
                     log::debug!("rename of {from} left to comparison: {}", failure.text);
+                    let (to, born) = (to.clone(), work.born);
+                    self.send_instead(&to, born, now);
                 } else {
                     Counters::add(&self.counters.renamed, 1);
                 }
@@ -169,10 +171,12 @@ impl Transfer {
                 Counters::add(&self.counters.content_bytes, sent.content_bytes);
                 Counters::add(&self.counters.removed, sent.removed);
             }
-            What::Large { directory, name, is_aborted, offset_bytes, is_over, .. } => {
+            What::Large {
+                directory, name, is_aborted, is_inexact, offset_bytes, is_over, ..
+            } => {
                 let (directory, name) = (directory.clone(), name.clone());
                 let (lane, born, offset_bytes) = (work.lane, work.born, *offset_bytes);
-                let (is_over, is_aborted) = (*is_over, *is_aborted);
+                let (is_over, is_aborted, is_inexact) = (*is_over, *is_aborted, *is_inexact);
                 if is_aborted {
                     self.end(id, now, out);
                     return Ok(());
@@ -182,12 +186,17 @@ impl Transfer {
                 }
                 self.end(id, now, out);
                 let path = crate::queue::mark_set::entry_path(&directory, &name);
-                let names = [(name, Need::Content)];
+                // What was never whole solves nothing.
+                let need = if is_inexact { Need::Metadata } else { Need::Content };
+                let names = [(name, need)];
                 self.confirm_names(lane, &directory, &names, failures, &path, born, now, out);
                 if failures.is_empty() {
                     Counters::add(&self.counters.entries, 1);
                     Counters::add(&self.counters.files, 1);
                     Counters::add(&self.counters.content_bytes, offset_bytes);
+                    if is_inexact {
+                        self.on_inexact(&path, now, out);
+                    }
                 }
             }
         }
@@ -209,13 +218,13 @@ impl Transfer {
     ) {
         // No directory confirms the root as one of its names.
         if directory.is_root() && failures.iter().all(|failure| failure.item.is_some()) {
-            self.problems.solved(directory);
+            self.problems.solved(directory, Need::Metadata);
         }
-        for (index, (name, _)) in (0_u32..).zip(names) {
+        for (index, (name, need)) in (0_u32..).zip(names) {
             let is_it =
                 |failure: &Failure| failure.item.map_or(whole != directory, |item| item == index);
             if !failures.iter().any(is_it) {
-                self.solved(directory, name);
+                self.solved(directory, name, *need);
             }
         }
         for failure in failures {

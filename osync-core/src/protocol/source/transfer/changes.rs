@@ -73,7 +73,8 @@ impl Transfer {
             self.mark(Lane::Live, to, Extent::Subtree, Urgency::Now, moved_born, now);
         } else {
             // A name whose content the sink may not have yet must not carry it to the new name.
-            let need = if is_pending { Need::Content } else { Need::Metadata };
+            let is_hint = !is_pending && self.renames.len() < RENAMES_MAX;
+            let need = if is_hint { Need::Metadata } else { Need::Content };
             self.mark(Lane::Live, to, Extent::Entry(need), Urgency::Now, now, now);
         }
         self.mark(Lane::Live, from, Extent::Entry(Need::Content), Urgency::Now, now, now);
@@ -100,7 +101,9 @@ impl Transfer {
     pub(super) fn start_rename(&mut self, now: Instant, out: &mut Vec<Output>) -> bool {
         while let Some(hint) = self.renames.front() {
             if now.saturating_duration_since(hint.born) > RENAME_PATIENCE {
-                self.renames.pop_front();
+                if let Some(RenameHint { to, born, .. }) = self.renames.pop_front() {
+                    self.send_instead(&to, born, now);
+                }
                 continue;
             }
             let (from, to) = (hint.from.clone(), hint.to.clone());
@@ -136,6 +139,12 @@ impl Transfer {
             return true;
         }
         false
+    }
+
+    /// Has what was renamed to `to` sent, because no rename brought it there: what the sink has at `to` may
+    /// look the same and be something else.
+    pub(super) fn send_instead(&mut self, to: &RelPath, born: Instant, now: Instant) {
+        self.mark(Lane::Live, to, Extent::Entry(Need::Content), Urgency::Now, born, now);
     }
 
     /// Whether a comparison is in flight that sees what is at or below `path`.

@@ -343,6 +343,7 @@ impl Transfer {
             is_open: false,
             is_over: false,
             is_aborted: false,
+            is_inexact: false,
         };
         let id = self.begin(lane, born, what);
         self.flight.claims.begin(id, &directory);

@@ -114,7 +114,9 @@ pub struct Transfer {
     orphans: HashMap<WorkId, (Lane, u64)>,
     pace: Pace,
     problems: Problems,
-    unsteady: HashMap<RelPath, u32>,
+    /// What the sink was told of them, and when.
+    told: sync::Told,
+    unsteady: HashMap<RelPath, large::Unsteady>,
     sync: Vec<sync::SyncWait>,
     counters: Arc<Counters>,
     paused_until: Option<Instant>,
@@ -161,6 +163,7 @@ impl Transfer {
             orphans: HashMap::new(),
             pace: Pace::default(),
             problems: Problems::default(),
+            told: sync::Told::default(),
             unsteady: HashMap::new(),
             sync: Vec::new(),
             counters,
@@ -212,6 +215,9 @@ impl Transfer {
                 >= crate::protocol::HEARTBEAT_INTERVAL
         {
             self.send_data(Message::Heartbeat, Bytes::new(), now, out);
+        }
+        if self.told.is_due(now) {
+            self.tell_problems(now, out);
         }
         if self.paused_until.is_some_and(|until| until <= now) {
             self.paused_until = None;
@@ -322,26 +328,30 @@ impl Transfer {
         out: &mut Vec<Output>,
     ) {
         let cause = encode::text(&cause.escape_debug().to_string());
-        let (retry_in, is_new) = self.problems.add(path, &cause);
+        let (retry_in, is_new) = self.problems.add(path, &cause, now);
         Counters::add(&self.counters.problems, u64::from(is_new));
         log::debug!("problem: {path}: {cause}; again in {retry_in:?}");
         let extent = Extent::Entry(need);
         self.mark(Lane::Backlog, path, extent, Urgency::At(now + retry_in), born, now);
-        out.push(Output::Event(Event::Problem(Problem { path: path.clone(), cause, retry_in })));
+        let (path, is_inexact) = (path.clone(), false);
+        let problem = Problem { path, cause, retry_in, is_inexact };
+        out.push(Output::Event(Event::Problem(problem)));
     }
 
-    fn solved(&mut self, directory: &RelPath, name: &Name) {
+    fn solved(&mut self, directory: &RelPath, name: &Name, need: Need) {
         if (!self.problems.is_empty() || !self.unsteady.is_empty())
             && let Ok(path) = directory.join(name)
         {
-            self.problems.solved(&path);
-            self.unsteady.remove(&path);
+            self.problems.solved(&path, need);
+            if need == Need::Content {
+                self.unsteady.remove(&path);
+            }
         }
     }
 
     /// There is nothing to do at a name that a filter leaves out, and nothing to complain about.
     fn left_out(&mut self, directory: &RelPath, name: &Name) {
-        self.solved(directory, name);
+        self.solved(directory, name, Need::Content);
         if let Ok(path) = directory.join(name) {
             self.problems.void_below(&path);
         }

@@ -117,7 +117,7 @@ impl Transfer {
                     marks.push((path, Extent::Entry(Need::Content)));
                 }
             }
-            What::Rename { .. } => {}
+            What::Rename { to, .. } => marks.push((to.clone(), Extent::Entry(Need::Content))),
         }
         let is_open_large = matches!(work.what, What::Large { is_open: true, .. });
         for (path, extent) in marks {

@@ -1,8 +1,9 @@
 //! Is the sink in sync, and how far behind is it?
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::report::QueueReport;
+use crate::ports::monitor::Problem;
 use crate::protocol::source::transfer::{Breach, Output, Transfer};
 use crate::queue::agenda::Agenda;
 use crate::queue::mark::Lane;
@@ -20,7 +21,45 @@ pub(super) struct SyncWait {
     is_asked: bool,
 }
 
+/// How often a sink is told at the most which problems there are.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a sink knows of its problems.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// [`Problems::changes`] then; `None` as long as it knows nothing of this session.
+    ///
+    /// [`Problems::changes`]: crate::protocol::source::problems::Problems::changes
+    changes: Option<u64>,
+    at: Option<Instant>,
+}
+
+impl Told {
+    /// Whether it is time to look if there is something to tell.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.at.is_none_or(|at| now.saturating_duration_since(at) >= TELL_INTERVAL)
+    }
+}
+
 impl Transfer {
+    /// Tells the sink which problems there are, if it does not know. That there are none is said once
+    /// everything has been looked at.
+    pub(in crate::protocol::source) fn tell_problems(
+        &mut self,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        let changes = self.problems.changes();
+        let is_known = self.told.changes == Some(changes);
+        let is_early = self.told.changes.is_none() && changes == 0 && self.is_open_since(now);
+        if is_known || is_early {
+            return;
+        }
+        self.told = Told { changes: Some(changes), at: Some(now) };
+        let (count, named) = (self.problems.len() as u64, self.problems.named());
+        self.send_control(Message::Problems { count, named }, now, out);
+    }
+
     pub(super) fn on_sync_request(&mut self, cookie: u64) -> Result<(), Breach> {
         if self.sync.len() >= QUESTIONS_MAX {
             return Err(Breach("too many questions at once"));
@@ -86,6 +125,12 @@ impl Transfer {
                 .any(|mark| mark.born <= at && !self.problems.contains(&mark.path))
     }
 
+    /// The first `limit` paths that are not replicated at present, or only inexactly.
+    #[must_use]
+    pub fn problems(&self, limit: usize, now: Instant) -> Vec<Problem> {
+        self.problems.list(limit, now)
+    }
+
     /// Where the queue stands.
     #[must_use]
     pub fn queue_report(&self, now: Instant) -> QueueReport {
@@ -97,9 +142,10 @@ impl Transfer {
             in_flight: self.flight.works.len() as u64,
             in_flight_bytes: self.data.window().in_flight_bytes(),
             window_bytes: self.data.window().size_bytes(),
-            lag: lag
-                .map_or(std::time::Duration::ZERO, |since| now.saturating_duration_since(since)),
+            lag: lag.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
             is_idle: !self.is_open_since(now),
+            problems: self.problems.len() as u64,
+            inexact: self.problems.inexact() as u64,
         }
     }
 }

@@ -1,0 +1,348 @@
+//! Reads the content of a file that may change meanwhile.
+//!
+//! A file that looks the same before and after it was read held still, and what was read is whole. Where
+//! that cannot be told it is read a second time: what was the same in both readings was all there at the
+//! moment between them. So a log that grows without end is whole as far as it had got when it was opened.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::model::digest::{Digest, Hasher};
+use crate::model::metadata::{Kind, Metadata, Stamp};
+use crate::model::name::Name;
+use crate::model::rel_path::RelPath;
+use crate::ports::source::{Source, SourceDirectory, SourceError, SourceFile};
+use crate::protocol::source::job::{FileEnd, Outcome, Piece, Placed};
+use crate::wire::message::State;
+
+/// How often a small file that changed while it was read is read again at once.
+const READ_ATTEMPTS_MAX: u32 = 3;
+/// How long a large file is left alone whose stamp is too young to tell much.
+const FRESH_WAIT: Duration = Duration::from_millis(20);
+/// Read in one go the second time, in bytes: about a millisecond.
+const AGAIN_BYTES_MAX: usize = 1 << 20;
+/// Compared in one go, in bytes.
+const COMPARED_BYTES_MAX: usize = 16 * 1024;
+
+/// A large file between two chunks.
+pub struct OpenFile {
+    file: Box<dyn SourceFile>,
+    first: (Metadata, Stamp),
+    is_fresh: bool,
+    offset_bytes: u64,
+    hasher: Hasher,
+    again: Option<Again>,
+}
+
+/// How much is read at once.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Longer files are not read.
+    pub(super) inline_bytes_max: u64,
+    /// No further file is read that would fill the payload beyond this.
+    pub(super) batch_bytes_max: usize,
+}
+
+/// What a look found.
+pub(super) enum Seen {
+    /// Nothing that the source tells of.
+    Nothing,
+    Item(State, Placed),
+    Other(Outcome),
+}
+
+/// A second reading, of what was read the first time.
+struct Again {
+    expected: Digest,
+    offset_bytes: u64,
+    hasher: Hasher,
+}
+
+impl std::fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenFile").field("offset_bytes", &self.offset_bytes).finish_non_exhaustive()
+    }
+}
+
+/// Metadata of `directory`, if it is one.
+pub(super) fn own_metadata(
+    source: &dyn Source,
+    directory: &RelPath,
+) -> Result<Option<Metadata>, SourceError> {
+    let found = source.metadata(directory)?;
+    Ok(found.map(|(metadata, _)| metadata).filter(|metadata| metadata.kind.is_directory()))
+}
+
+/// Appends the content of the file at `name`, as `seen` a moment ago, to `payload`, whole or not at all.
+pub(super) fn read_small(
+    directory: &dyn SourceDirectory,
+    name: &Name,
+    seen: (Metadata, Stamp),
+    limits: Limits,
+    payload: &mut Vec<u8>,
+) -> Result<Seen, SourceError> {
+    let start = payload.len();
+    let mut before = seen;
+    for attempt in 1..=READ_ATTEMPTS_MAX {
+        let size_bytes = before.0.kind.size_bytes();
+        if size_bytes > limits.inline_bytes_max {
+            return Ok(Seen::Other(Outcome::Large));
+        }
+        let length = usize::try_from(size_bytes).expect("far below the address space");
+        if start > 0 && start + length > limits.batch_bytes_max {
+            return Ok(Seen::Other(Outcome::Left));
+        }
+        let Some(mut file) = directory.open(name)? else {
+            return Ok(Seen::Other(Outcome::Changed));
+        };
+        let is_fresh = file.is_fresh(&before.1);
+        if file.append_to(payload, 0, length)? == length {
+            // What was seen by its name and what was read are one object that held still in between.
+            let held_still = file.metadata()? == before;
+            // One that never holds still may yet be caught at one moment.
+            let is_open_question = if held_still { is_fresh } else { attempt == READ_ATTEMPTS_MAX };
+            let is_whole = if is_open_question {
+                is_same(&mut *file, &payload[start..])?
+                    && has_only_grown(&before, &file.metadata()?)
+            } else {
+                held_still
+            };
+            if is_whole {
+                let placed = Placed::Other { content_bytes: size_bytes };
+                return Ok(Seen::Item(State::File(before.0), placed));
+            }
+        }
+        payload.truncate(start);
+        match directory.metadata(name)? {
+            Some(again) if again.0.kind.is_file() => before = again,
+            Some(_) | None => return Ok(Seen::Other(Outcome::Changed)),
+        }
+    }
+    Ok(Seen::Other(Outcome::Unsteady))
+}
+
+/// Reads the next bytes of the large file at `path`; no further than its length when it was opened.
+pub(super) fn read_piece(
+    source: &dyn Source,
+    path: &RelPath,
+    chunk_bytes_max: usize,
+    open: &mut Option<Box<OpenFile>>,
+    clock: impl Fn() -> Instant,
+) -> Result<Option<Piece>, SourceError> {
+    if open.is_none() {
+        let Some(file) = source.open(path)? else { return Ok(None) };
+        *open = Some(Box::new(OpenFile::new(file)?));
+    }
+    let Some(held) = open else { return Ok(None) };
+    let size_bytes = held.first.0.kind.size_bytes();
+    let mut chunk = Vec::new();
+    let is_steady = if let Some(again) = &mut held.again {
+        match again.read(&mut *held.file, held.offset_bytes)? {
+            None => {
+                let piece = Piece { size_bytes, chunk: Bytes::new(), end: None };
+                return Ok(Some(piece));
+            }
+            Some(is_same) => is_same && has_only_grown(&held.first, &held.file.metadata()?),
+        }
+    } else {
+        chunk = held.read(chunk_bytes_max)?;
+        let after = held.file.metadata()?;
+        let is_end = chunk.len() < chunk_bytes_max || held.offset_bytes == size_bytes;
+        // A file that has lost its name is not worth reading on.
+        if !is_end && !after.1.unlinked {
+            return Ok(Some(Piece { size_bytes, chunk: Bytes::from(chunk), end: None }));
+        }
+        let is_all = held.offset_bytes == size_bytes;
+        let held_still = is_all && after == held.first;
+        let is_open_question = if held_still { held.is_fresh } else { is_all };
+        if is_open_question && has_only_grown(&held.first, &after) {
+            held.begin_again();
+            return Ok(Some(Piece { size_bytes, chunk: Bytes::from(chunk), end: None }));
+        }
+        held_still
+    };
+    let OpenFile { first, offset_bytes, hasher, .. } = *open.take().expect("opened above");
+    let parent = path.parent().unwrap_or_else(RelPath::root);
+    let own_read_at = clock();
+    let own = own_metadata(source, &parent)?;
+    // The time is not later than the content: what is newer in it is found again.
+    let metadata = Metadata { kind: Kind::File { size_bytes: offset_bytes }, ..first.0 };
+    let end = FileEnd { metadata, is_steady, digest: hasher.finish(), own, own_read_at };
+    Ok(Some(Piece { size_bytes: offset_bytes, chunk: Bytes::from(chunk), end: Some(end) }))
+}
+
+impl OpenFile {
+    fn new(mut file: Box<dyn SourceFile>) -> Result<Self, SourceError> {
+        let mut first = file.metadata()?;
+        if file.is_fresh(&first.1) {
+            std::thread::sleep(FRESH_WAIT);
+            first = file.metadata()?;
+        }
+        let is_fresh = file.is_fresh(&first.1);
+        let hasher = Hasher::default();
+        Ok(Self { file, first, is_fresh, offset_bytes: 0, hasher, again: None })
+    }
+
+    /// The next bytes; fewer than `bytes_max` only at the end.
+    fn read(&mut self, bytes_max: usize) -> Result<Vec<u8>, SourceError> {
+        let left_bytes = self.first.0.kind.size_bytes().saturating_sub(self.offset_bytes);
+        let length = bytes_max.min(usize::try_from(left_bytes).unwrap_or(usize::MAX));
+        let mut chunk = Vec::with_capacity(length);
+        let filled = self.file.append_to(&mut chunk, self.offset_bytes, length)?;
+        self.hasher.update(&chunk);
+        self.offset_bytes += filled as u64;
+        Ok(chunk)
+    }
+
+    fn begin_again(&mut self) {
+        let expected = self.hasher.clone().finish();
+        self.again = Some(Again { expected, offset_bytes: 0, hasher: Hasher::default() });
+    }
+}
+
+impl Again {
+    /// Reads on; at the end, `until_bytes`, whether everything was the same.
+    fn read(
+        &mut self,
+        file: &mut dyn SourceFile,
+        until_bytes: u64,
+    ) -> Result<Option<bool>, SourceError> {
+        let left_bytes = usize::try_from(until_bytes - self.offset_bytes).unwrap_or(usize::MAX);
+        let length = left_bytes.min(AGAIN_BYTES_MAX);
+        let mut bytes = Vec::with_capacity(length);
+        let filled = file.append_to(&mut bytes, self.offset_bytes, length)?;
+        self.hasher.update(&bytes);
+        self.offset_bytes += filled as u64;
+        let is_cut = filled < length;
+        let is_end = is_cut || self.offset_bytes == until_bytes;
+        Ok(is_end.then(|| !is_cut && self.hasher.clone().finish() == self.expected))
+    }
+}
+
+/// Whether `file` still begins with `content`.
+fn is_same(file: &mut dyn SourceFile, content: &[u8]) -> Result<bool, SourceError> {
+    let mut again = Vec::with_capacity(content.len().min(COMPARED_BYTES_MAX));
+    let mut offset_bytes = 0;
+    for part in content.chunks(COMPARED_BYTES_MAX) {
+        again.clear();
+        file.append_to(&mut again, offset_bytes, part.len())?;
+        if again != part {
+            return Ok(false);
+        }
+        offset_bytes += part.len() as u64;
+    }
+    Ok(true)
+}
+
+/// Whether the file still has its name and is as long as it was, or longer.
+fn has_only_grown(before: &(Metadata, Stamp), after: &(Metadata, Stamp)) -> bool {
+    before.1.object == after.1.object
+        && !after.1.unlinked
+        && after.0.kind.size_bytes() >= before.0.kind.size_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::model::attributes::Attributes;
+    use crate::model::timestamp::Timestamp;
+
+    /// A file that is another one whenever it is read or looked at.
+    #[derive(Clone)]
+    struct Restless {
+        version: Arc<AtomicU64>,
+        content: fn(u64) -> Vec<u8>,
+        /// Its stamp never moves, as if everything happened within one tick of the clock.
+        is_coarse: bool,
+    }
+
+    impl Restless {
+        fn new(content: fn(u64) -> Vec<u8>, is_coarse: bool) -> Self {
+            Self { version: Arc::default(), content, is_coarse }
+        }
+
+        fn next(&self) -> Vec<u8> {
+            (self.content)(self.version.fetch_add(1, Ordering::Relaxed))
+        }
+
+        fn look(&self) -> (Metadata, Stamp) {
+            let size_bytes = self.next().len() as u64;
+            let seconds = i64::try_from(self.version.load(Ordering::Relaxed)).unwrap();
+            let modified = Timestamp { seconds, nanoseconds: 0 };
+            let changed = if self.is_coarse { Timestamp::default() } else { modified };
+            let modified = changed;
+            let kind = Kind::File { size_bytes };
+            let attributes = Attributes::None;
+            let metadata = Metadata { kind, modified, mode: 0o644, uid: 0, gid: 0, attributes };
+            (metadata, Stamp { object: 1, changed, unlinked: false })
+        }
+
+        /// What a look at it as a small file brings.
+        fn read(&self) -> Option<Vec<u8>> {
+            let limits = Limits { inline_bytes_max: 1 << 20, batch_bytes_max: 1 << 20 };
+            let mut payload = Vec::new();
+            let name = Name::new(*b"f").unwrap();
+            let seen = read_small(self, &name, self.look(), limits, &mut payload).unwrap();
+            matches!(seen, Seen::Item(State::File(_), _)).then_some(payload)
+        }
+    }
+
+    impl SourceDirectory for Restless {
+        fn metadata(&self, _: &Name) -> Result<Option<(Metadata, Stamp)>, SourceError> {
+            Ok(Some(self.look()))
+        }
+
+        fn open(&self, _: &Name) -> Result<Option<Box<dyn SourceFile>>, SourceError> {
+            Ok(Some(Box::new(self.clone())))
+        }
+    }
+
+    impl SourceFile for Restless {
+        fn metadata(&mut self) -> Result<(Metadata, Stamp), SourceError> {
+            Ok(self.look())
+        }
+
+        fn read_at(&mut self, offset_bytes: u64, buffer: &mut [u8]) -> Result<usize, SourceError> {
+            let content = self.next();
+            let rest = content.get(usize::try_from(offset_bytes).unwrap()..).unwrap_or_default();
+            let count = rest.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        }
+
+        fn is_fresh(&self, _: &Stamp) -> bool {
+            self.is_coarse
+        }
+    }
+
+    #[test]
+    fn a_file_that_only_grows_is_whole_as_far_as_it_had_got() {
+        let growing = |version: u64| {
+            (0..100 + version).map(|at: u64| at.to_le_bytes()[0]).collect::<Vec<u8>>()
+        };
+
+        let content = Restless::new(growing, false).read().expect("whole");
+
+        assert!(content.len() >= 100 && content == growing(content.len() as u64 - 100));
+    }
+
+    #[test]
+    fn a_file_that_changes_all_the_time_is_never_taken_for_whole() {
+        let rewritten = |version: u64| version.to_le_bytes().repeat(10);
+
+        assert_eq!(Restless::new(rewritten, false).read(), None);
+        // Nor if its stamp says that it held still.
+        assert_eq!(Restless::new(rewritten, true).read(), None);
+    }
+
+    #[test]
+    fn a_file_that_held_still_is_whole_however_young_its_stamp() {
+        let still = Restless::new(|_| b"still".to_vec(), true);
+
+        assert_eq!(still.read().unwrap(), b"still");
+    }
+}
