@@ -17,4 +17,5 @@ mod keys;
 mod live;
 mod once;
 mod problems;
+mod relay;
 mod unsteady;

@@ -46,13 +46,22 @@ impl Pair {
 
     /// Waits until both are equal; to be called when the source holds still.
     pub(crate) fn assert_equal_within(&self, limit: Duration, what: &str) {
-        let equal = || self.differences().is_empty().then_some(());
-        wait::for_value(limit, equal, || format!("{what}:\n{}", shown(&self.differences())));
+        self.assert_copy_within(&self.target, limit, what);
+    }
+
+    /// The same of another copy of the source.
+    pub(crate) fn assert_copy_within(&self, copy: &Path, limit: Duration, what: &str) {
+        let equal = || self.differences_of(copy).is_empty().then_some(());
+        wait::for_value(limit, equal, || format!("{what}:\n{}", shown(&self.differences_of(copy))));
     }
 
     fn differences(&self) -> Vec<String> {
+        self.differences_of(&self.target)
+    }
+
+    fn differences_of(&self, copy: &Path) -> Vec<String> {
         let source = snapshot(&self.source).unwrap();
-        match snapshot(&self.target) {
+        match snapshot(copy) {
             Ok(target) => differences(&source, &target),
             // It changes under our eyes, so it is not there yet.
             Err(error) => vec![format!("the target cannot be read: {error}")],

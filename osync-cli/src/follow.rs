@@ -71,6 +71,8 @@ pub(crate) enum Endpoint {
     Source(SourceEndpoint),
     /// The receiving end.
     Sink(SinkEndpoint),
+    /// A receiving end, and a sending end of what it receives.
+    Relay(SinkEndpoint, SourceEndpoint),
 }
 
 /// Shows `endpoint`'s progress until it has ended; returns how many paths are not replicated.
@@ -132,7 +134,7 @@ impl Endpoint {
         match self {
             Self::Mirror(mirror) => mirror.wait_in_sync(None),
             Self::Source(_) => Ok(None),
-            Self::Sink(sink) => sink.wait_in_sync(None),
+            Self::Sink(sink) | Self::Relay(sink, _) => sink.wait_in_sync(None),
         }
     }
 
@@ -140,7 +142,7 @@ impl Endpoint {
         match self {
             Self::Mirror(mirror) => mirror.transfer_report(),
             Self::Source(source) => source.transfer_report(),
-            Self::Sink(sink) => sink.transfer_report(),
+            Self::Sink(sink) | Self::Relay(sink, _) => sink.transfer_report(),
         }
     }
 
@@ -149,7 +151,7 @@ impl Endpoint {
         match self {
             Self::Mirror(mirror) => vec![mirror.queue_report()],
             Self::Source(source) => source.reports().into_iter().map(|(_, queue)| queue).collect(),
-            Self::Sink(sink) => vec![sink.queue_report()],
+            Self::Sink(sink) | Self::Relay(sink, _) => vec![sink.queue_report()],
         }
     }
 
@@ -164,7 +166,7 @@ impl Endpoint {
                 let by_sink = source.problems(PROBLEMS_NAMED_MAX).into_iter();
                 by_sink.flat_map(|(_, problems)| problems).map(named).collect()
             }
-            Self::Sink(sink) => sink.problems(),
+            Self::Sink(sink) | Self::Relay(sink, _) => sink.problems(),
         }
     }
 
@@ -173,6 +175,8 @@ impl Endpoint {
             Self::Mirror(mirror) => mirror.is_finished(),
             Self::Source(source) => source.is_finished(),
             Self::Sink(sink) => sink.is_finished(),
+            // One end without the other is of no use.
+            Self::Relay(sink, source) => sink.is_finished() || source.is_finished(),
         }
     }
 
@@ -181,6 +185,10 @@ impl Endpoint {
             Self::Mirror(mirror) => mirror.stop(),
             Self::Source(source) => source.stop(),
             Self::Sink(sink) => sink.stop(),
+            Self::Relay(sink, source) => {
+                sink.stop();
+                source.stop();
+            }
         }
     }
 
@@ -189,6 +197,11 @@ impl Endpoint {
             Self::Mirror(mirror) => mirror.join(),
             Self::Source(source) => source.join(),
             Self::Sink(sink) => sink.join(),
+            Self::Relay(sink, source) => {
+                sink.stop();
+                source.stop();
+                sink.join().and(source.join())
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use osync_core::adapters::filters::FilteredSource;
 use osync_core::adapters::fs::sink::DirectorySink;
 use osync_core::adapters::fs::source::DirectorySource;
+use osync_core::adapters::relay::RelaySink;
 use osync_core::model::connection::ConnectionDetails;
 use osync_core::ports::change_feed::ChangeFeed;
 use osync_core::ports::source::Source;
@@ -110,6 +111,38 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
                 renderer.clone(),
             )?;
             follow(Endpoint::Sink(endpoint), once, &renderer)
+        }
+        Command::Relay { target, channels, name, serving, keys, sink_arguments } => {
+            let target = directories::made(&target)?;
+            let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
+            let details = ConnectionDetails::from(channels);
+            let renderer = Arc::new(Renderer::install());
+            let (sink, feed) = RelaySink::new(Arc::new(DirectorySink::open(&target)?));
+            let (downstream, allow_list) = keys::source_transport(&serving.keys(&keys))?;
+            if let Some(list) = allow_list {
+                follow::on_hangup(move || list.reread())?;
+            }
+            let source = SourceEndpoint::start(
+                Arc::new(DirectorySource::open(&target)?),
+                Box::new(feed),
+                &downstream,
+                &serving.details(),
+                serving.options(),
+                renderer.clone(),
+            )?;
+            log::info!(
+                "keeping {} equal to the source at {details}, as {name}, and serving it on {}",
+                target.display(),
+                source.details()
+            );
+            let sink = SinkEndpoint::start(
+                Arc::new(sink),
+                &keys::sink_transport(&keys)?,
+                &details,
+                sink_arguments.options().with_name(name),
+                renderer.clone(),
+            )?;
+            follow(Endpoint::Relay(sink, source), false, &renderer)
         }
         Command::Keygen { directory } => {
             keys::generate(&directory)?;

@@ -18,6 +18,7 @@ use crate::ports::source::Source;
 use crate::ports::transport::Transport;
 use crate::protocol::source::control_service::SourceControlService;
 use crate::runtime::reader_pool::ReaderPool;
+use crate::runtime::sharing::Sharing;
 use crate::runtime::source_loop::{Command, Ended, Named, Reports, SourceLoop};
 use crate::runtime::worker::Worker;
 use crate::runtime::{ARRIVALS_MAX, CHANGES_MAX, COMMANDS_MAX};
@@ -83,6 +84,8 @@ impl SourceEndpoint {
             results,
             commands: command_receiver,
             files: HashMap::new(),
+            sharing: Sharing::default(),
+            counters: Arc::clone(&counters),
         };
         let worker = Worker::start("source", move || {
             let result = source_loop.run();

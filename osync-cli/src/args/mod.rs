@@ -13,6 +13,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use osync_core::model::connection::ConnectionDetails;
 use osync_core::model::sink_id::SinkId;
+use osync_core::options::SourceOptions;
 
 pub(crate) use crate::args::keys::{SinkKeys, SourceKeys};
 pub(crate) use crate::args::sink::SinkArguments;
@@ -96,6 +97,28 @@ pub(crate) enum Command {
         #[command(flatten)]
         sink_arguments: SinkArguments,
     },
+    /// Keeps DST equal to what a source serves, and serves DST to further sinks.
+    ///
+    /// What arrives is passed on in the same moment, without watching DST. Trees of relays serve any
+    /// number of sinks.
+    #[command(after_long_help = AFTER_HELP)]
+    Relay {
+        /// The directory to keep equal to the source's and to serve; made if absent. What the source has
+        /// not is removed from it.
+        #[arg(value_name = "DST")]
+        target: PathBuf,
+        #[command(flatten)]
+        channels: Channels,
+        /// What this sink calls itself: 1 to 255 bytes. [default: host name and path of DST]
+        #[arg(long, value_parser = |text: &str| SinkId::new(text))]
+        name: Option<SinkId>,
+        #[command(flatten)]
+        serving: Serving,
+        #[command(flatten)]
+        keys: SinkKeys,
+        #[command(flatten)]
+        sink_arguments: SinkArguments,
+    },
     /// Makes a pair of keys, osync.key and osync.pub, in DIR. Existing keys are never overwritten.
     Keygen {
         /// The directory to put them in; made if absent.
@@ -113,6 +136,44 @@ pub(crate) struct Channels {
     /// Address of the data channel, the same at both ends. A source may give port `*`: any free one.
     #[arg(long, value_name = "ADDRESS", default_value = ConnectionDetails::DATA_DEFAULT)]
     data: String,
+}
+
+/// Where a relay serves, and whom.
+#[derive(Debug, Args)]
+pub(crate) struct Serving {
+    /// Address of the command channel for further sinks. Port `*`: any free one.
+    #[arg(long, value_name = "ADDRESS")]
+    serve_control: String,
+    /// Address of the data channel for further sinks. Port `*`: any free one.
+    #[arg(long, value_name = "ADDRESS")]
+    serve_data: String,
+    /// Sinks that may be connected at once; one more is refused.
+    #[arg(long, value_name = "N", default_value_t = SourceOptions::default().sinks_max)]
+    max_sinks: usize,
+    /// Public keys of the sinks that may connect, as for `osync source`; the secret key is that of `--key`.
+    #[arg(long, value_name = "FILE|DIR", requires = "key")]
+    allow: Option<PathBuf>,
+    /// Serves addresses other than this machine's own without any key.
+    #[arg(long, conflicts_with = "key")]
+    insecure: bool,
+}
+
+impl Serving {
+    /// Where.
+    pub(crate) fn details(&self) -> ConnectionDetails {
+        ConnectionDetails { control: self.serve_control.clone(), data: self.serve_data.clone() }
+    }
+
+    /// How.
+    pub(crate) fn options(&self) -> SourceOptions {
+        SourceOptions::default().with_sinks_max(self.max_sinks)
+    }
+
+    /// Whom. The key is that of the sink.
+    pub(crate) fn keys(&self, sink: &SinkKeys) -> SourceKeys {
+        let key = sink.key.clone().filter(|_| self.allow.is_some());
+        SourceKeys { key, allow: self.allow.clone(), insecure: self.insecure }
+    }
 }
 
 impl From<Channels> for ConnectionDetails {

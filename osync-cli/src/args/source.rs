@@ -29,6 +29,9 @@ pub(crate) struct SourceArguments {
     /// 0: never.
     #[arg(long, value_name = "HOURS", default_value_t = 24)]
     audit_interval: u32,
+    /// Sinks that may be connected at once; one more is refused.
+    #[arg(long, value_name = "N", default_value_t = SourceOptions::default().sinks_max)]
+    max_sinks: usize,
     /// Leaves out what matches PATTERN, in the syntax of gitignore: not sent, not watched, and left
     /// alone at the sink. May be given again. Of all patterns the last that matches decides: first
     /// come those of --exclude-from, then --exclude, then --include. [default: nothing]
@@ -75,7 +78,10 @@ impl SourceArguments {
     pub(crate) fn options(&self) -> SourceOptions {
         let hours = u64::from(self.audit_interval);
         let audit_interval = (hours > 0).then(|| Duration::from_hours(hours));
-        SourceOptions::default().with_readers(self.readers).with_audit_interval(audit_interval)
+        SourceOptions::default()
+            .with_readers(self.readers)
+            .with_sinks_max(self.max_sinks)
+            .with_audit_interval(audit_interval)
     }
 
     /// What of `source` is to be left out; `None` if nothing is.

@@ -3,7 +3,7 @@
 //! | port | adapters |
 //! |---|---|
 //! | [`Source`](crate::ports::source::Source) | [`fs::source::DirectorySource`], [`filters::FilteredSource`] |
-//! | [`Sink`](crate::ports::sink::Sink) | [`fs::sink::DirectorySink`] |
+//! | [`Sink`](crate::ports::sink::Sink) | [`fs::sink::DirectorySink`], [`relay::RelaySink`] |
 //! | [`ChangeFeed`](crate::ports::change_feed::ChangeFeed) | [`feed::fanotify::FanotifyFeed`], [`feed::inotify::InotifyFeed`], [`feed::poll::PollFeed`], [`feed::channel::ChannelFeed`], [`filters::FilteredFeed`] |
 //! | [`Transport`](crate::ports::transport::Transport) | [`transport::zmq::ZmqTransport`], [`transport::in_process::InProcessTransport`] |
 //!
@@ -12,4 +12,5 @@
 pub mod feed;
 pub mod filters;
 pub mod fs;
+pub mod relay;
 pub mod transport;

@@ -13,7 +13,7 @@ const MODE_SPECIAL: u32 = 0o6000;
 ///
 /// Each end states its own at registration; [`Fidelity::common`] of the two holds for the session,
 /// for comparing and for applying, so that what cannot be kept is neither missed nor sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fidelity {
     /// Numeric owner and group are kept.
     pub owner: bool,

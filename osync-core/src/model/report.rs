@@ -24,6 +24,8 @@ pub struct TransferReport {
     pub problems: u64,
     /// Versions sent of files that changed whenever they were read: as they were read. Known to the source.
     pub inexact: u64,
+    /// Readings of the source that served one sink more: read once, sent to several.
+    pub readings_shared: u64,
 }
 
 /// What is still to be done for one sink.

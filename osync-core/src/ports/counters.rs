@@ -17,6 +17,7 @@ pub struct Counters {
     pub wire_bytes: AtomicU64,
     pub problems: AtomicU64,
     pub inexact: AtomicU64,
+    pub readings_shared: AtomicU64,
 }
 
 impl Counters {
@@ -39,6 +40,7 @@ impl Counters {
             wire_bytes: read(&self.wire_bytes),
             problems: read(&self.problems),
             inexact: read(&self.inexact),
+            readings_shared: read(&self.readings_shared),
         }
     }
 }

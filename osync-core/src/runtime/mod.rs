@@ -32,6 +32,7 @@ pub mod worker;
 pub mod content;
 pub mod read;
 pub mod write;
+pub mod sharing;
 pub mod reader_pool;
 pub mod writer_pool;
 pub mod source_loop;

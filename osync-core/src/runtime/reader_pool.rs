@@ -5,24 +5,24 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never};
 
-use crate::model::work_id::WorkId;
 use crate::ports::source::Source;
 use crate::protocol::source::job::{Done, Job};
 use crate::queue::mark::Lane;
 use crate::runtime::JOBS_MAX;
 use crate::runtime::content::OpenFile;
 use crate::runtime::read;
+use crate::runtime::sharing::{Member, Party};
 use crate::runtime::worker::Worker;
 
 /// A job on its way to a reader, with the file it goes on reading.
 #[derive(Debug)]
 pub struct Order {
-    /// Whose work.
-    pub session: u64,
-    /// The piece of work.
-    pub work: WorkId,
+    /// Who waits for it.
+    pub party: Arc<Party>,
+    /// How urgent.
+    pub lane: Lane,
     /// What to read.
-    pub job: Job,
+    pub job: Arc<Job>,
     /// The open file of this piece of work.
     pub open: Option<Box<OpenFile>>,
 }
@@ -30,10 +30,14 @@ pub struct Order {
 /// A job that is done.
 #[derive(Debug)]
 pub struct Result {
-    /// Whose work.
-    pub session: u64,
-    /// The piece of work.
-    pub work: WorkId,
+    /// Who waits for it: at least one.
+    pub members: Vec<Member>,
+    /// The party they were.
+    pub party: Arc<Party>,
+    /// How urgent it was.
+    pub lane: Lane,
+    /// What was read.
+    pub job: Arc<Job>,
     /// What was found.
     pub done: Done,
     /// The open file, if there is more to read.
@@ -73,8 +77,8 @@ impl ReaderPool {
     }
 
     /// Hands an order to the next free reader.
-    pub fn order(&self, lane: Lane, order: Order) {
-        let orders = match lane {
+    pub fn order(&self, order: Order) {
+        let orders = match order.lane {
             Lane::Live => &self.live,
             Lane::Backlog => &self.backlog,
         };
@@ -104,9 +108,10 @@ fn serve(
             recv(live) -> order => order.map_err(|_| (is_live_over, live) = (true, never())),
             recv(backlog) -> order => order.map_err(|_| (is_backlog_over, backlog) = (true, never())),
         };
-        let Ok(Order { session, work, job, mut open }) = order else { continue };
+        let Ok(Order { party, lane, job, mut open }) = order else { continue };
+        let members = party.close();
         let done = read::perform(source, &job, &mut open, Instant::now);
-        if results.send(Result { session, work, done, open }).is_err() {
+        if results.send(Result { members, party, lane, job, done, open }).is_err() {
             return;
         }
     }

@@ -12,12 +12,15 @@ use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::model::work_id::WorkId;
 use crate::ports::change_feed::ChangeFeed;
+use crate::ports::counters::Counters;
 use crate::ports::monitor::{Monitor, Problem};
 use crate::ports::transport::{Arrival, SourceLink};
 use crate::protocol::source::control_service::SourceControlService;
+use crate::protocol::source::job::Job;
 use crate::protocol::source::transfer::Output;
 use crate::runtime::content::OpenFile;
 use crate::runtime::reader_pool::{self, Order, ReaderPool};
+use crate::runtime::sharing::{Party, Sharing};
 
 /// Of each queue so many are taken in a row before the others have their turn.
 const BURST_MAX: usize = 256;
@@ -86,6 +89,10 @@ pub struct SourceLoop<R> {
     pub commands: Receiver<Command>,
     /// Files open between chunks.
     pub files: HashMap<(u64, WorkId), Box<OpenFile>>,
+    /// Jobs that other sinks may join.
+    pub sharing: Sharing,
+    /// Totals.
+    pub counters: Arc<Counters>,
 }
 
 impl<R> std::fmt::Debug for SourceLoop<R> {
@@ -151,9 +158,16 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
     fn take_results(&mut self, out: &mut Vec<Output>) -> Result<(), Ended> {
         for _ in 0..BURST_MAX {
             let Ok(result) = self.results.try_recv() else { break };
-            let reader_pool::Result { session, work, done, open } = result;
+            let reader_pool::Result { mut members, party, lane, job, done, open } = result;
+            self.sharing.end(lane, &job, &party);
+            let Some((session, work)) = members.pop() else { continue };
             if let Some(open) = open {
                 self.files.insert((session, work), open);
+            }
+            Counters::add(&self.counters.readings_shared, members.len() as u64);
+            for (session, work) in members {
+                self.machine.on_done(session, work, done.clone(), Instant::now(), out);
+                self.carry_out(out)?;
             }
             self.machine.on_done(session, work, done, Instant::now(), out);
             self.carry_out(out)?;
@@ -197,8 +211,17 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
                     .send(channel, &peer, frame)
                     .map_err(|error| Ended::Transport { reason: error.to_string() })?,
                 Output::Job { session, work, lane, job } => {
-                    let open = self.files.remove(&(session, work));
-                    self.readers.order(lane, Order { session, work, job, open });
+                    let (open, job) = (self.files.remove(&(session, work)), Arc::new(job));
+                    let member = (session, work);
+                    // A file that is read on from where this sink is helps no other.
+                    let party = if matches!(*job, Job::Read { .. }) {
+                        Some(Party::new(member))
+                    } else {
+                        self.sharing.join(lane, &job, member)
+                    };
+                    if let Some(party) = party {
+                        self.readers.order(Order { party, lane, job, open });
+                    }
                 }
                 Output::Forget { session, work } => {
                     self.files.remove(&(session, work));

@@ -13,7 +13,7 @@ use crate::model::rel_path::RelPath;
 use crate::ports::source::NamePage;
 
 /// One thing to be read from the source now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Job {
     /// Part of the listing of a directory, with its digest.
     List {
@@ -65,7 +65,7 @@ pub enum Job {
 }
 
 /// The result of a [`Job`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Done {
     /// Of [`Job::List`]; `None` if there is no such directory.
     Listed(Result<Option<Listed>, JobError>),
@@ -89,7 +89,7 @@ pub struct JobError {
 }
 
 /// Part of a directory's listing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Listed {
     /// The directory's own metadata, where the part is the first, its attributes as digests.
     pub own: Option<Metadata>,
@@ -102,7 +102,7 @@ pub struct Listed {
 }
 
 /// Present state of some names.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Looked {
     /// The directory's own metadata; `None` if it is not there.
     pub own: Option<Metadata>,
@@ -150,7 +150,7 @@ pub enum Placed {
 }
 
 /// Some bytes of a large file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Piece {
     /// How long the file is by now.
     pub size_bytes: u64,
@@ -161,7 +161,7 @@ pub struct Piece {
 }
 
 /// What is known once a large file has been read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FileEnd {
     /// Its metadata; the size is that of all bytes read.
     pub metadata: Metadata,

@@ -1,0 +1,172 @@
+//! A sink whose directory is the source of further sinks: what it applies feeds them directly.
+//!
+//! ```text
+//! upstream source ==> SinkEndpoint --> RelaySink --> a sink, say a directory
+//!                                         |                   ^
+//!                                      changes              reads
+//!                                         v                   |
+//!                                    ChannelFeed --> SourceEndpoint ==> downstream sinks
+//! ```
+//!
+//! Every call that changed something is reported to the feed after it has returned, so the downstream side
+//! needs no watch on the directory and hears of a change in the moment in which it is there. What
+//! somebody else changes in the directory is not reported; comparisons find it.
+
+use std::sync::Arc;
+
+use crate::adapters::feed::channel::{ChannelFeed, ChannelFeedHandle};
+use crate::model::change::{Change, Touch};
+use crate::model::fidelity::Fidelity;
+use crate::model::metadata::{Entry, Metadata};
+use crate::model::name::Name;
+use crate::model::rel_path::RelPath;
+use crate::ports::sink::{Sink, SinkError, StagedFile};
+
+/// A [`Sink`] that hands everything to another one and reports what that changed.
+pub struct RelaySink {
+    sink: Arc<dyn Sink>,
+    changes: ChannelFeedHandle,
+}
+
+impl std::fmt::Debug for RelaySink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RelaySink").finish_non_exhaustive()
+    }
+}
+
+impl RelaySink {
+    /// A sink in front of `sink`, and the feed that tells what it changed: for a source of the same tree.
+    #[must_use]
+    pub fn new(sink: Arc<dyn Sink>) -> (Self, ChannelFeed) {
+        let (feed, changes) = ChannelFeed::new();
+        (Self { sink, changes }, feed)
+    }
+
+    fn changed(&self, path: &RelPath, touch: Touch) {
+        report(&self.changes, Change::Entry { path: path.clone(), touch });
+    }
+}
+
+/// Tells the downstream side, if there still is one.
+fn report(changes: &ChannelFeedHandle, change: Change) {
+    if changes.report(change).is_err() {
+        log::trace!("nobody is downstream any more");
+    }
+}
+
+impl Sink for RelaySink {
+    fn fidelity(&self) -> Fidelity {
+        self.sink.fidelity()
+    }
+
+    fn metadata(&self, path: &RelPath) -> Result<Option<Metadata>, SinkError> {
+        self.sink.metadata(path)
+    }
+
+    fn list(
+        &self,
+        directory: &RelPath,
+        after: Option<&Name>,
+        until: Option<&Name>,
+    ) -> Result<Option<Vec<Entry>>, SinkError> {
+        self.sink.list(directory, after, until)
+    }
+
+    fn write_file(
+        &self,
+        path: &RelPath,
+        metadata: &Metadata,
+        content: &[u8],
+    ) -> Result<(), SinkError> {
+        self.sink.write_file(path, metadata, content)?;
+        self.changed(path, Touch::Settled);
+        Ok(())
+    }
+
+    fn stage(&self, path: &RelPath, size_bytes: u64) -> Result<Box<dyn StagedFile>, SinkError> {
+        let file = self.sink.stage(path, size_bytes)?;
+        Ok(Box::new(RelayedFile { file, path: path.clone(), changes: self.changes.clone() }))
+    }
+
+    fn make_directory(&self, path: &RelPath) -> Result<bool, SinkError> {
+        let is_made = self.sink.make_directory(path)?;
+        if is_made {
+            self.changed(path, Touch::Settled);
+        }
+        Ok(is_made)
+    }
+
+    fn make_special(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
+        self.sink.make_special(path, metadata)?;
+        self.changed(path, Touch::Settled);
+        Ok(())
+    }
+
+    fn set_metadata(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
+        self.sink.set_metadata(path, metadata)?;
+        self.changed(path, Touch::Metadata);
+        Ok(())
+    }
+
+    fn remove(&self, path: &RelPath) -> Result<bool, SinkError> {
+        let was_there = self.sink.remove(path)?;
+        if was_there {
+            self.changed(path, Touch::Settled);
+        }
+        Ok(was_there)
+    }
+
+    fn rename(&self, from: &RelPath, to: &RelPath) -> Result<(), SinkError> {
+        self.sink.rename(from, to)?;
+        let found = self.sink.metadata(to).ok().flatten();
+        let is_directory = found.is_none_or(|found| found.kind.is_directory());
+        let (from, to) = (from.clone(), to.clone());
+        report(&self.changes, Change::Renamed { from, to, is_directory });
+        Ok(())
+    }
+
+    fn tidy(&self) {
+        self.sink.tidy();
+    }
+}
+
+/// A file on its way into a relay.
+struct RelayedFile {
+    file: Box<dyn StagedFile>,
+    path: RelPath,
+    changes: ChannelFeedHandle,
+}
+
+impl StagedFile for RelayedFile {
+    fn append(&mut self, chunk: &[u8]) -> Result<(), SinkError> {
+        self.file.append(chunk)
+    }
+
+    fn commit(self: Box<Self>, metadata: &Metadata) -> Result<(), SinkError> {
+        let Self { file, path, changes } = *self;
+        file.commit(metadata)?;
+        report(&changes, Change::Entry { path, touch: Touch::Settled });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// A method with a default that is not handed on would silently do less through a relay.
+    #[test]
+    fn every_method_of_the_ports_is_handed_on() {
+        let port = include_str!("../ports/sink.rs");
+        let (relay, _) = include_str!("relay.rs").split_once("#[cfg(test)]").unwrap();
+        for (name, holder) in [("Sink", "RelaySink"), ("StagedFile", "RelayedFile")] {
+            let (_, text) = port.split_once(&format!("pub trait {name}: ")).unwrap();
+            let (methods, _) = text.split_once("\n}\n").unwrap();
+            let start = format!("impl {name} for {holder} {{");
+            let (_, text) = relay.split_once(&start).unwrap();
+            let (ours, _) = text.split_once("\n}\n").unwrap();
+            let declared = methods.lines().filter_map(|line| line.strip_prefix("    fn "));
+            for method in declared.filter_map(|line| line.split(['(', '<']).next()) {
+                assert!(ours.contains(&format!("    fn {method}")), "{name}::{method}");
+            }
+        }
+    }
+}
