@@ -6,6 +6,9 @@
 //!
 //! The sink grants cumulatively, so a lost or repeated grant does no harm.
 //!
+//! A machine with more threads than processors delays single messages by milliseconds although nothing
+//! queues. So of the last few round trips the shortest counts: a queue makes all of them long.
+//!
 //! Origin: LEDBAT (RFC 6817), with the delay measured over the whole way there and back.
 
 use std::collections::VecDeque;
@@ -23,6 +26,8 @@ pub const WINDOW_BYTES_START: u64 = 256 * 1024;
 pub const WINDOW_MESSAGES_MAX: u64 = 512;
 /// For how long the shortest round trip seen counts as the way's own.
 const BASE_AGE_MAX: Duration = Duration::from_secs(10);
+/// Of so many round trips the shortest counts as the present one.
+const FILTER_LENGTH: usize = 4;
 /// How fast the window moves: gain per round trip, as a part of the window.
 const GAIN: f64 = 0.5;
 
@@ -35,6 +40,8 @@ pub struct Window {
     /// Sequence, cumulative bytes and time of the messages not yet known to be consumed.
     in_flight: VecDeque<(u64, u64, Instant)>,
     base: Option<(Duration, Instant)>,
+    /// The last round trips, [`FILTER_LENGTH`] at most.
+    recent: VecDeque<Duration>,
 }
 
 impl Window {
@@ -48,6 +55,7 @@ impl Window {
             consumed_bytes: 0,
             in_flight: VecDeque::new(),
             base: None,
+            recent: VecDeque::with_capacity(FILTER_LENGTH),
         }
     }
 
@@ -117,8 +125,13 @@ impl Window {
                 round_trip
             }
         };
+        if self.recent.len() == FILTER_LENGTH {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(round_trip);
+        let present = self.recent.iter().min().map_or(round_trip, |&shortest| shortest);
         let target = DELAY_TARGET.as_secs_f64();
-        let off = (target - round_trip.saturating_sub(base).as_secs_f64()) / target;
+        let off = (target - present.saturating_sub(base).as_secs_f64()) / target;
         // A window that is not used says nothing about whether a larger one would queue.
         let off = if was_full { off.clamp(-1.0, 1.0) } else { off.clamp(-1.0, 0.0) };
         self.bytes = (self.bytes + GAIN * off * fresh_bytes as f64)
@@ -168,6 +181,26 @@ mod tests {
 
         assert!(thin < 150_000, "{thin}");
         assert!(fast > 1_000_000, "{fast}");
+    }
+
+    #[test]
+    fn single_late_messages_do_not_shrink_the_window() {
+        let mut window = Window::new();
+        let mut now = Instant::now();
+        let chunk = WINDOW_BYTES_START / 4;
+        let mut consumed = 0;
+        for sequence in 1..=200 {
+            for part in 0..4 {
+                window.on_sent(sequence * 4 + part, chunk, now);
+            }
+            for part in 0..4 {
+                now += Duration::from_millis(if part == 1 { 9 } else { 0 });
+                consumed += chunk;
+                assert!(window.on_credit(consumed, sequence * 4 + part, now));
+            }
+        }
+
+        assert!(window.size_bytes() >= WINDOW_BYTES_START, "{}", window.size_bytes());
     }
 
     #[test]

@@ -6,6 +6,11 @@
 //! channel full it takes nothing from its sockets, and waits for room there or for a command,
 //! whichever is first.
 //!
+//! It sleeps on the sockets' descriptors (`ZMQ_FD`) rather than on the sockets: `zmq::poll` looks into each
+//! socket four times a sleep, with a system call each time. A descriptor tells of news only once, and any
+//! call on its socket may take the news away. So a socket that was told of or used is *due*: it is read
+//! from until it has nothing more before the thread sleeps.
+//!
 //! Invariant: the thread never waits for arrivals alone, so a link's `send` always gets through to it.
 
 use std::collections::VecDeque;
@@ -14,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
-use zmq::{Error, Socket};
+use zmq::{Error, PollItem, Socket};
 
 use crate::adapters::transport::zmq::complaints::Complaints;
 use crate::adapters::transport::zmq::handshakes::{HandshakeLog, Handshakes};
@@ -33,7 +38,8 @@ const FULL_TICK: Duration = Duration::from_millis(50);
 const FAILED_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How long sockets stay open after the last frame. A DEALER with IMMEDIATE drops what it has received and
 /// nobody has read yet when its connection closes (1 to 10 farewells in 100 were lost), and linger ends
-/// with libzmq's last pipe, whatever is left of a long message.
+/// with libzmq's last pipe, whatever is left of a long message. A sink whose source has spoken since need
+/// not wait: the source's sockets stay, and they read on.
 const FAREWELL: Duration = Duration::from_millis(100);
 /// At most one line about malformed messages in this time.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
@@ -139,11 +145,19 @@ pub(super) struct Inbox {
     /// What a sink calls its source.
     source: PeerId,
     last_sent: Option<Instant>,
+    /// Which channels' sockets are to be read from before the thread may sleep.
+    due: [bool; 2],
 }
 
 impl Inbox {
     fn new(arrivals: Sender<Arrival>) -> Self {
-        Self { arrivals, waiting: VecDeque::new(), source: PeerId::new(b"source"), last_sent: None }
+        let (waiting, source) = (VecDeque::new(), PeerId::new(b"source"));
+        Self { arrivals, waiting, source, last_sent: None, due: [true; 2] }
+    }
+
+    /// Takes note that the sockets were made anew or may have been used.
+    pub(super) fn all_due(&mut self) {
+        self.due = [true; 2];
     }
 
     /// Sends `frame`, `to` a sink or to the source, and gives notice if that cannot be. Parts longer
@@ -156,6 +170,7 @@ impl Inbox {
         part_bytes_max: usize,
         frame: Frame,
     ) -> zmq::Result<()> {
+        self.due[channel as usize] = true;
         let longest = frame.header.len().max(frame.payload.len());
         let sent = match socket {
             _ if longest > part_bytes_max => {
@@ -193,6 +208,9 @@ impl Inbox {
     }
 
     fn offer_frame(&mut self, channel: Channel, from: Option<PeerId>, frame: Frame) {
+        if from.is_none() && channel == Channel::Control {
+            self.last_sent = None;
+        }
         let peer = from.unwrap_or_else(|| self.source.clone());
         self.offer(Arrival::Frame { channel, peer, frame });
     }
@@ -287,10 +305,13 @@ impl<E: End> Turns<E> {
         let mut has_more = false;
         for channel in [Channel::Control, Channel::Data] {
             let mut taken = 0;
-            while taken < PER_TURN_MAX {
+            while self.inbox.due[channel as usize] && taken < PER_TURN_MAX {
                 let Some(socket) = self.end.socket(channel) else { break };
                 match message::receive(socket, E::IS_ROUTER)? {
-                    Received::Nothing => break,
+                    Received::Nothing => {
+                        self.inbox.due[channel as usize] = false;
+                        break;
+                    }
                     Received::Malformed => self
                         .malformed
                         .say(|| format!("dropped a malformed message on the {channel:?} channel")),
@@ -338,6 +359,7 @@ impl<E: End> Turns<E> {
             self.end.obey(command, &mut self.inbox)?;
         } else {
             // A socket that is not read from learns of lost connections in here only.
+            self.inbox.all_due();
             for channel in [Channel::Control, Channel::Data] {
                 if let Some(socket) = self.end.socket(channel) {
                     socket.get_events()?;
@@ -347,12 +369,14 @@ impl<E: End> Turns<E> {
         Ok(Link::Alive { has_more: true })
     }
 
-    /// Waits for a message or a command.
-    fn sleep(&self, waker: &Waker) -> zmq::Result<()> {
+    /// Waits for news of a socket or for a command. No socket is due.
+    fn sleep(&mut self, waker: &Waker) -> zmq::Result<()> {
         let mut items = Vec::with_capacity(5);
         items.push(waker.poll_item());
         for channel in [Channel::Control, Channel::Data] {
-            items.extend(self.end.socket(channel).map(|socket| socket.as_poll_item(zmq::POLLIN)));
+            if let Some(socket) = self.end.socket(channel) {
+                items.push(PollItem::from_fd(socket.get_fd()?, zmq::POLLIN));
+            }
         }
         items.extend(self.end.handshakes().iter().map(Handshakes::poll_item));
         match zmq::poll(&mut items, -1) {
@@ -362,6 +386,9 @@ impl<E: End> Turns<E> {
         }
         if items[0].is_readable() {
             waker.clear();
+        }
+        for (item, due) in items[1..].iter().zip(&mut self.inbox.due) {
+            *due |= item.is_readable();
         }
         Ok(())
     }

@@ -112,6 +112,7 @@ impl End for SinkEnd {
             Command::OpenData { session, done } => drop(done.send(self.open_data(&session))),
             Command::Reset { done } => drop(done.send(self.reset())),
         }
+        inbox.all_due();
         Ok(())
     }
 }

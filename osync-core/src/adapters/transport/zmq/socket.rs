@@ -41,8 +41,9 @@ const PIPE_MESSAGES_MAX: i32 = 2048;
 const HANDSHAKE_MS_MAX: i32 = 5_000;
 /// How long a closed socket goes on delivering what it was given.
 const LINGER_MS: i32 = 500;
-/// The command channel's first and longest pause between two attempts to connect.
-const RECONNECT_MS: (i32, i32) = (100, 5_000);
+/// The command channel's first and longest pause between two attempts to connect: a source that comes back
+/// is found at once.
+const RECONNECT_MS: (i32, i32) = (20, 500);
 /// `ZMQ_RECONNECT_IVL` for "never".
 const RECONNECT_NEVER: i32 = -1;
 /// Connections that wait to be accepted, per socket: a flood of them must not keep a sink out.

@@ -25,14 +25,13 @@ use crate::model::sink_id::SinkId;
 use crate::ports::monitor::Event;
 use crate::protocol::sequence::{Arrived, Inbound, Outbound};
 use crate::protocol::sink::data_client::DataClient;
+use crate::protocol::sink::source_controller::session::{HELLO_INTERVAL_MAX, HELLO_INTERVAL_MIN};
 use crate::protocol::sink::task::{Finished, Task, Ticket};
 use crate::protocol::{HANDSHAKE_MAX, HEARTBEAT_INTERVAL, SILENCE_MAX};
 use crate::queue::window::{WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX};
 use crate::wire::message::{Envelope, Message, Refusal};
 use crate::wire::{decode, encode};
 
-/// How often a sink says hello while nobody answers.
-const HELLO_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a sink says hello over one connection. Then the transport connects anew: whoever was refused
 /// for its key would never be told that it is welcome now, and the source may have moved.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -82,7 +81,7 @@ pub enum Output {
 enum Phase {
     /// No session: hello is said at this time, once nothing of the last session is under way; if nobody
     /// answers, the channel is opened anew at the other.
-    Seeking { hello_at: Instant, anew_at: Instant },
+    Seeking { hello_at: Instant, interval: Duration, anew_at: Instant },
     /// The source knows us; the data channel is being proven.
     Registering {
         session: SessionId,
@@ -137,7 +136,7 @@ impl SourceController {
         Self {
             id,
             fidelity,
-            phase: Phase::Seeking { hello_at: now, anew_at: now + ANSWER_MAX },
+            phase: Phase::seeking(now),
             epoch: 0,
             unfinished: 0,
             retry: RETRY_MIN,
@@ -282,14 +281,16 @@ impl SourceController {
     /// Lets time pass.
     pub fn on_tick(&mut self, now: Instant, out: &mut Vec<Output>) {
         match &mut self.phase {
-            Phase::Seeking { anew_at, .. } if *anew_at <= now => {
+            Phase::Seeking { anew_at, interval, .. } if *anew_at <= now => {
                 *anew_at = now + ANSWER_MAX;
+                *interval = HELLO_INTERVAL_MIN;
                 self.complain_of_silence();
                 out.push(Output::Reset);
             }
-            Phase::Seeking { hello_at, .. } => {
+            Phase::Seeking { hello_at, interval, .. } => {
                 if *hello_at <= now && self.unfinished == 0 {
-                    *hello_at = now + HELLO_INTERVAL;
+                    *hello_at = now + *interval;
+                    *interval = (*interval * 2).min(HELLO_INTERVAL_MAX);
                     let hello = Message::Hello { sink: self.id.clone(), fidelity: self.fidelity };
                     self.say(hello, now, out);
                 }
@@ -319,8 +320,9 @@ impl SourceController {
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         match &self.phase {
-            Phase::Seeking { hello_at, anew_at } => {
-                let hello_at = if self.unfinished > 0 { now + HELLO_INTERVAL } else { *hello_at };
+            Phase::Seeking { hello_at, anew_at, .. } => {
+                let is_busy = self.unfinished > 0;
+                let hello_at = if is_busy { now + HELLO_INTERVAL_MAX } else { *hello_at };
                 Some(hello_at.min(*anew_at))
             }
             Phase::Registering { since, .. } => Some(*since + HANDSHAKE_MAX),

@@ -1,6 +1,6 @@
 //! How a session begins and how it ends.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -14,10 +14,23 @@ use crate::protocol::TERMINATION_MAX;
 use crate::protocol::sequence::{Inbound, Outbound};
 use crate::protocol::sink::data_client::DataClient;
 use crate::protocol::sink::source_controller::{
-    ANSWER_MAX, HELLO_INTERVAL, Output, Phase, RETRY_MAX, RETRY_MIN, SourceController, Transferring,
+    ANSWER_MAX, Output, Phase, RETRY_MAX, RETRY_MIN, SourceController, Transferring,
 };
 use crate::wire::encode;
 use crate::wire::message::{Envelope, Message, Refusal};
+
+/// When a sink says hello again the first time, if nobody answers: the first hello is lost as a rule,
+/// because the connection is still being made. Then twice as long.
+pub(super) const HELLO_INTERVAL_MIN: Duration = Duration::from_millis(5);
+/// How long at the most.
+pub(super) const HELLO_INTERVAL_MAX: Duration = Duration::from_millis(200);
+
+impl Phase {
+    /// Looks for the source from `hello_at` on.
+    pub(super) fn seeking(hello_at: Instant) -> Self {
+        Self::Seeking { hello_at, interval: HELLO_INTERVAL_MIN, anew_at: hello_at + ANSWER_MAX }
+    }
+}
 
 impl SourceController {
     /// Whether a session is in transfer.
@@ -76,7 +89,7 @@ impl SourceController {
             log::info!("the source has ended; waiting for it to come back");
             out.push(Output::Event(Event::Terminated { sink: self.id.clone() }));
             self.forget_session();
-            self.seek(now + HELLO_INTERVAL);
+            self.seek(now + HELLO_INTERVAL_MAX);
         }
     }
 
@@ -97,7 +110,7 @@ impl SourceController {
     }
 
     fn seek(&mut self, hello_at: Instant) {
-        self.phase = Phase::Seeking { hello_at, anew_at: hello_at + ANSWER_MAX };
+        self.phase = Phase::seeking(hello_at);
     }
 
     pub(super) fn complain_of_silence(&mut self) {
