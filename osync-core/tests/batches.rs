@@ -9,6 +9,7 @@ use osync_core::model::need::Need;
 use osync_core::model::rel_path::RelPath;
 use osync_core::protocol::source::job::{Done, Job, Looked, Outcome, Placed};
 use osync_core::runtime::read;
+use osync_core::runtime::waiting::Waiting;
 use osync_core::testing::mem_tree::MemTree;
 
 /// Looks at `names` at the root of `tree` with a limit of `inline_bytes_max` a file and
@@ -17,7 +18,9 @@ fn look(tree: &MemTree, names: &[&str], inline_bytes_max: u64, batch_bytes_max: 
     let names =
         names.iter().map(|name| (Name::new(name.as_bytes()).unwrap(), Need::Content)).collect();
     let job = Job::Look { directory: RelPath::root(), names, inline_bytes_max, batch_bytes_max };
-    let Done::Looked(looked) = read::perform(tree, &job, &mut None, Instant::now) else {
+    let Done::Looked(looked) =
+        read::perform(tree, &Waiting::default(), &job, &mut None, Instant::now)
+    else {
         panic!("a look is answered by what was seen");
     };
     looked.unwrap()

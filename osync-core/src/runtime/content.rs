@@ -4,6 +4,7 @@
 //! that cannot be told it is read a second time: what was the same in both readings was all there at the
 //! moment between them. So a log that grows without end is whole as far as it had got when it was opened.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -35,13 +36,35 @@ pub struct OpenFile {
     again: Option<Again>,
 }
 
-/// How much is read at once.
-#[derive(Clone, Copy)]
+/// How much is read for one message, by all slices together.
+#[derive(Debug)]
 pub(super) struct Limits {
     /// Longer files are not read.
-    pub(super) inline_bytes_max: u64,
-    /// No further file is read that would fill the payload beyond this.
+    inline_bytes_max: u64,
+    /// No further file is read that would make more bytes than this.
     pub(super) batch_bytes_max: usize,
+    taken_bytes: AtomicUsize,
+}
+
+impl Limits {
+    pub(super) fn new(inline_bytes_max: u64, batch_bytes_max: usize) -> Self {
+        Self { inline_bytes_max, batch_bytes_max, taken_bytes: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.taken_bytes.load(Ordering::Relaxed) >= self.batch_bytes_max
+    }
+
+    /// Takes room for `bytes`, if there is that much left or nothing was taken yet.
+    pub(super) fn try_take(&self, bytes: usize) -> bool {
+        let fits = |taken| taken == 0 || taken + bytes <= self.batch_bytes_max;
+        let take = |taken| fits(taken).then_some(taken + bytes);
+        self.taken_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.taken_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 /// What a look found.
@@ -79,7 +102,7 @@ pub(super) fn read_small(
     directory: &dyn SourceDirectory,
     name: &Name,
     seen: (Metadata, Stamp),
-    limits: Limits,
+    limits: &Limits,
     payload: &mut Vec<u8>,
 ) -> Result<Seen, SourceError> {
     let start = payload.len();
@@ -90,10 +113,12 @@ pub(super) fn read_small(
             return Ok(Seen::Other(Outcome::Large));
         }
         let length = usize::try_from(size_bytes).expect("far below the address space");
-        if start > 0 && start + length > limits.batch_bytes_max {
+        let taken = length + before.0.attributes.len_bytes();
+        if !limits.try_take(taken) {
             return Ok(Seen::Other(Outcome::Left));
         }
         let Some(mut file) = directory.open(name)? else {
+            limits.give_back(taken);
             return Ok(Seen::Other(Outcome::Changed));
         };
         let is_fresh = file.is_fresh(&before.1);
@@ -114,6 +139,7 @@ pub(super) fn read_small(
             }
         }
         payload.truncate(start);
+        limits.give_back(taken);
         match directory.metadata(name)? {
             Some(again) if again.0.kind.is_file() => before = again,
             Some(_) | None => return Ok(Seen::Other(Outcome::Changed)),
@@ -283,10 +309,10 @@ mod tests {
 
         /// What a look at it as a small file brings.
         fn read(&self) -> Option<Vec<u8>> {
-            let limits = Limits { inline_bytes_max: 1 << 20, batch_bytes_max: 1 << 20 };
+            let limits = Limits::new(1 << 20, 1 << 20);
             let mut payload = Vec::new();
             let name = Name::new(*b"f").unwrap();
-            let seen = read_small(self, &name, self.look(), limits, &mut payload).unwrap();
+            let seen = read_small(self, &name, self.look(), &limits, &mut payload).unwrap();
             matches!(seen, Seen::Item(State::File(_), _)).then_some(payload)
         }
     }

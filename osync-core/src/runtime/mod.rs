@@ -29,7 +29,9 @@
 //! [`Counters`]: crate::ports::counters::Counters
 
 pub mod worker;
+pub mod waiting;
 pub mod content;
+mod look;
 pub mod read;
 pub mod write;
 pub mod sharing;

@@ -12,6 +12,7 @@ use crate::runtime::JOBS_MAX;
 use crate::runtime::content::OpenFile;
 use crate::runtime::read;
 use crate::runtime::sharing::{Member, Party};
+use crate::runtime::waiting::Waiting;
 use crate::runtime::worker::Worker;
 
 /// A job on its way to a reader, with the file it goes on reading.
@@ -64,13 +65,14 @@ impl ReaderPool {
         let (live, live_orders) = bounded(JOBS_MAX);
         let (backlog, backlog_orders) = bounded(JOBS_MAX);
         let (results, receiver) = bounded(2 * JOBS_MAX);
+        let waiting = Arc::new(Waiting::default());
         let mut workers = Vec::with_capacity(readers);
         for index in 0..readers {
-            let source = Arc::clone(source);
+            let (source, waiting) = (Arc::clone(source), Arc::clone(&waiting));
             let (live, backlog) = (live_orders.clone(), backlog_orders.clone());
             let results = results.clone();
             workers.push(Worker::start(&format!("reader-{index}"), move || {
-                serve(source.as_ref(), live, backlog, &results);
+                serve(source.as_ref(), &waiting, live, backlog, &results);
             })?);
         }
         Ok((Self { live: Some(live), backlog: Some(backlog), workers }, receiver))
@@ -98,6 +100,7 @@ impl Drop for ReaderPool {
 
 fn serve(
     source: &dyn Source,
+    waiting: &Waiting,
     mut live: Receiver<Order>,
     mut backlog: Receiver<Order>,
     results: &Sender<Result>,
@@ -110,7 +113,7 @@ fn serve(
         };
         let Ok(Order { party, lane, job, mut open }) = order else { continue };
         let members = party.close();
-        let done = read::perform(source, &job, &mut open, Instant::now);
+        let done = read::perform(source, waiting, &job, &mut open, Instant::now);
         if results.send(Result { members, party, lane, job, done, open }).is_err() {
             return;
         }

@@ -14,7 +14,7 @@ use crate::model::work_id::WorkId;
 use crate::ports::counters::Counters;
 use crate::ports::sink::{Sink, SinkError, StagedFile};
 use crate::protocol::sink::task::{Action, Finished};
-use crate::runtime::read::chain;
+use crate::runtime::look::chain;
 use crate::wire::message::{Answer, Closing, Failure, Message, Range, State};
 use crate::wire::{decode, encode};
 

@@ -16,6 +16,7 @@ use osync_core::protocol::source::job::{Done, Job};
 use osync_core::protocol::source::transfer::Output;
 use osync_core::runtime::content::OpenFile;
 use osync_core::runtime::read;
+use osync_core::runtime::waiting::Waiting;
 use osync_core::testing::mem_tree::MemTree;
 
 use crate::feed::Feed;
@@ -186,7 +187,8 @@ impl World {
         if open.is_none() {
             self.source.read_at.insert(work, now);
         }
-        let done = read::perform(self.source.view.source(), &job, &mut open, || now);
+        let source = self.source.view.source();
+        let done = read::perform(source, &Waiting::default(), &job, &mut open, || now);
         if let Done::Looked(Ok(looked)) = &done {
             self.trace(|| format!("read {work:?} {:?}", looked.outcomes));
         }

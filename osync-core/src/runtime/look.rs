@@ -1,0 +1,154 @@
+//! Looks at names of one directory for one message, with the contents of small files.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::model::metadata::Kind;
+use crate::model::name::Name;
+use crate::model::need::Need;
+use crate::model::rel_path::RelPath;
+use crate::ports::source::{LeftOut, Source, SourceDirectory, SourceError};
+use crate::protocol::source::job::{Looked, Outcome, Placed};
+use crate::runtime::content::{Limits, Seen, own_metadata, read_small};
+use crate::runtime::waiting::Waiting;
+use crate::wire::encode;
+use crate::wire::message::{Item, State};
+
+/// What an encoded item takes, in bytes, about.
+const ITEM_BYTES: usize = 64;
+/// So many names are thought to fill a message.
+const WHOLE_NAMES_MIN: usize = 16;
+
+/// Looks at `names` of `directory`, in as many slices as `waiting` calls for.
+pub(super) fn look(
+    source: &dyn Source,
+    waiting: &Waiting,
+    directory: &RelPath,
+    names: &[(Name, Need)],
+    limits: &Limits,
+    clock: impl Fn() -> Instant,
+) -> Result<Looked, SourceError> {
+    let own_read_at = clock();
+    let own = own_metadata(source, directory)?;
+    let look_at_slice = |names: &[_]| look_at_all(source, directory, names, limits);
+    let slices = waiting.in_slices(names, look_at_slice);
+    let mut slices = slices.into_iter();
+    let Batch { mut payload, mut items, mut outcomes } =
+        slices.next().transpose()?.unwrap_or_default();
+    for slice in slices {
+        let slice = slice?;
+        payload.extend_from_slice(&slice.payload);
+        items.extend(slice.items);
+        outcomes.extend(slice.outcomes);
+    }
+    let items_bytes = encode::append_items(&items, &mut payload);
+    Ok(Looked { own, own_read_at, payload: Bytes::from(payload), items_bytes, outcomes })
+}
+
+/// What was seen of a slice of the names asked for.
+#[derive(Default)]
+struct Batch {
+    payload: Vec<u8>,
+    items: Vec<Item>,
+    outcomes: Vec<Outcome>,
+}
+
+fn look_at_all(
+    source: &dyn Source,
+    directory: &RelPath,
+    names: &[(Name, Need)],
+    limits: &Limits,
+) -> Result<Batch, SourceError> {
+    let held = source.directory(directory)?;
+    let mut batch = Batch::default();
+    // In one piece, so that a batch that is no slice need not be moved while it grows.
+    if names.len() >= WHOLE_NAMES_MIN {
+        batch.payload.reserve(limits.batch_bytes_max + names.len() * ITEM_BYTES);
+    }
+    for (name, need) in names {
+        if limits.is_full() {
+            batch.outcomes.push(Outcome::Left);
+            continue;
+        }
+        let filled_bytes = batch.payload.len();
+        let looked = look_at(held.as_deref(), name, *need, limits, &mut batch.payload);
+        let looked = looked.and_then(|seen| match seen {
+            Seen::Nothing => absent(source, directory, name),
+            seen @ (Seen::Item(..) | Seen::Other(_)) => Ok(seen),
+        });
+        batch.outcomes.push(match looked {
+            Ok(Seen::Nothing) => Outcome::LeftOut,
+            Ok(Seen::Item(state, placed)) => {
+                batch.items.push(Item { name: name.clone(), state });
+                Outcome::Placed(placed)
+            }
+            Ok(Seen::Other(outcome)) => outcome,
+            Err(error @ SourceError::RootLost { .. }) => return Err(error),
+            Err(error) => Outcome::Failed(chain(&error)),
+        });
+        // What was read of a file that is no item must not shift the contents behind it.
+        if !matches!(batch.outcomes.last(), Some(Outcome::Placed(_))) {
+            batch.payload.truncate(filled_bytes);
+        }
+    }
+    Ok(batch)
+}
+
+/// What a sink shall have where the source tells of nothing: nothing either, but what is left out stays.
+fn absent(source: &dyn Source, directory: &RelPath, name: &Name) -> Result<Seen, SourceError> {
+    let path = directory
+        .join(name)
+        .map_err(|source| SourceError::Path { directory: directory.clone(), source })?;
+    let LeftOut { directory, other } = source.left_out(&path)?;
+    let state = match (directory, other) {
+        (false, false) => State::Absent,
+        (true, false) => State::AbsentOther,
+        (false, true) => State::AbsentDirectory,
+        (true, true) => return Ok(Seen::Nothing),
+    };
+    Ok(Seen::Item(state, Placed::Absent))
+}
+
+fn look_at(
+    directory: Option<&dyn SourceDirectory>,
+    name: &Name,
+    need: Need,
+    limits: &Limits,
+    payload: &mut Vec<u8>,
+) -> Result<Seen, SourceError> {
+    let found = directory.map_or(Ok(None), |directory| directory.metadata(name))?;
+    let (Some(directory), Some((metadata, stamp))) = (directory, found) else {
+        // A removal destroys, and only a look at the whole may decide that.
+        if need != Need::Content {
+            return Ok(Seen::Other(Outcome::Changed));
+        }
+        return Ok(Seen::Nothing);
+    };
+    let other = Placed::Other { content_bytes: 0 };
+    // They are encoded with the items, behind all contents.
+    let attributes_bytes = metadata.attributes.len_bytes();
+    Ok(match (&metadata.kind, need) {
+        (Kind::Directory, _) => Seen::Item(State::Directory, Placed::Directory),
+        (_, Need::Directory) => Seen::Other(Outcome::Changed),
+        (Kind::File { .. }, Need::Content) => {
+            read_small(directory, name, (metadata, stamp), limits, payload)?
+        }
+        _ if !limits.try_take(attributes_bytes) => Seen::Other(Outcome::Left),
+        (_, Need::Metadata) => Seen::Item(State::Kept(metadata), other),
+        (Kind::Symlink { .. } | Kind::Fifo, Need::Content) => {
+            Seen::Item(State::Special(metadata), other)
+        }
+    })
+}
+
+/// `error` and its causes on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
