@@ -13,6 +13,12 @@ use crate::model::rel_path::RelPath;
 use crate::queue::mark::{Extent, Urgency};
 use crate::queue::mark_set::MarkSet;
 
+/// Parcels that may wait while further directories are looked into.
+const PARCELS_MAX: usize = 64;
+/// Names in them. What waits is found to differ once more by a comparison that begins meanwhile, and then
+/// sent twice.
+const NAMES_MAX: usize = 8 * 1024;
+
 /// A directory to look into, from some name on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visit {
@@ -97,6 +103,12 @@ impl Agenda {
     #[must_use]
     pub fn names_len(&self) -> usize {
         self.parcels.iter().map(|parcel| parcel.names.len().max(1)).sum()
+    }
+
+    /// Whether no further directory is to be looked into before some of the names are sent.
+    #[must_use]
+    pub fn has_enough_to_send(&self) -> bool {
+        self.parcels.len() >= PARCELS_MAX || self.names_len() >= NAMES_MAX
     }
 
     /// Since when the oldest piece of work has been there.

@@ -33,8 +33,6 @@ const NAME_BYTES: u64 = 64;
 const UNKNOWN_BYTES: u64 = 4 * 1024;
 /// Parts of directories under comparison at once.
 const PAGES_MAX: usize = 32;
-/// Parcels that may wait while further directories are looked into.
-const PARCELS_MAX: usize = 64;
 /// Entries in one part of a directory.
 pub(super) const PAGE_ENTRIES_MAX: usize = ITEMS_MAX / 2;
 /// Directories taken out of the marks ahead of looking into them.
@@ -285,10 +283,10 @@ impl Transfer {
 
     /// Looks into the next directory.
     fn start_visit(&mut self, lane: Lane, out: &mut Vec<Output>) -> bool {
-        if self.pages >= PAGES_MAX || self.agenda(lane).parcels.len() >= PARCELS_MAX {
+        let agenda = if lane == Lane::Live { &self.live } else { &self.backlog };
+        if self.pages >= PAGES_MAX || agenda.has_enough_to_send() {
             return false;
         }
-        let agenda = if lane == Lane::Live { &self.live } else { &self.backlog };
         let is_free = |visit: &Visit| !self.is_renamed(&visit.directory);
         let Some(index) = agenda.visits.iter().rposition(is_free) else { return false };
         let visit = self.agenda(lane).visits.remove(index);
