@@ -20,6 +20,23 @@ pub struct SourceOptions {
     /// How often everything is compared again, by metadata and in the backlog lane, for what no change
     /// feed reports; by default every 24 h. `None`: never.
     pub audit_interval: Option<Duration>,
+    /// Whether only what has changed of a large file is sent; by default [`Delta::Auto`].
+    pub delta: Delta,
+    /// A file of at least so many bytes that has only grown, as far as samples tell, is extended at the sink in
+    /// place, and proven once it has settled; by default 16 MiB. `None`: never.
+    pub extend_bytes_min: Option<u64>,
+}
+
+/// When only what has changed of a large file is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delta {
+    /// Unless little of it is found at the sink and the link is fast.
+    #[default]
+    Auto,
+    /// Whatever is found.
+    Always,
+    /// Never.
+    Off,
 }
 
 impl Default for SourceOptions {
@@ -30,6 +47,8 @@ impl Default for SourceOptions {
             sinks_max: 64,
             feed_patience: Duration::from_secs(1),
             audit_interval: Some(Duration::from_hours(24)),
+            delta: Delta::default(),
+            extend_bytes_min: Some(16 << 20),
         }
     }
 }
@@ -60,6 +79,20 @@ impl SourceOptions {
     #[must_use]
     pub fn with_audit_interval(mut self, interval: Option<Duration>) -> Self {
         self.audit_interval = interval.map(|interval| interval.max(Duration::from_secs(1)));
+        self
+    }
+
+    /// Sets [`SourceOptions::delta`].
+    #[must_use]
+    pub fn with_delta(mut self, delta: Delta) -> Self {
+        self.delta = delta;
+        self
+    }
+
+    /// Sets [`SourceOptions::extend_bytes_min`].
+    #[must_use]
+    pub fn with_extend_bytes_min(mut self, bytes: Option<u64>) -> Self {
+        self.extend_bytes_min = bytes;
         self
     }
 

@@ -5,6 +5,7 @@
 mod keys;
 mod sink;
 mod source;
+mod transfer;
 
 use std::path::PathBuf;
 use std::process;

@@ -16,6 +16,8 @@ use osync_core::options::SourceOptions;
 use osync_core::ports::change_feed::{ChangeFeed, FeedError};
 use osync_core::ports::source::Source;
 
+use crate::args::transfer::TransferArguments;
+
 /// The file that leaves names out of its directory, with --ignore-files.
 const IGNORE_FILE: &[u8] = b".osyncignore";
 
@@ -58,6 +60,8 @@ pub(crate) struct SourceArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = PollFeed::INTERVAL_SECONDS_DEFAULT,
         value_parser = clap::value_parser!(u64).range(1..=86_400))]
     poll_interval: u64,
+    #[command(flatten)]
+    transfer: TransferArguments,
 }
 
 /// How changes are found.
@@ -78,10 +82,11 @@ impl SourceArguments {
     pub(crate) fn options(&self) -> SourceOptions {
         let hours = u64::from(self.audit_interval);
         let audit_interval = (hours > 0).then(|| Duration::from_hours(hours));
-        SourceOptions::default()
+        let options = SourceOptions::default()
             .with_readers(self.readers)
             .with_sinks_max(self.max_sinks)
-            .with_audit_interval(audit_interval)
+            .with_audit_interval(audit_interval);
+        self.transfer.apply(options)
     }
 
     /// What of `source` is to be left out; `None` if nothing is.

@@ -20,7 +20,7 @@ use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
-use crate::ports::sink::{Sink, SinkError, StagedFile};
+use crate::ports::sink::{Basis, Sink, SinkError, StagedFile};
 
 /// A [`Sink`] that hands everything to another one and reports what that changed.
 pub struct RelaySink {
@@ -40,6 +40,10 @@ impl RelaySink {
     pub fn new(sink: Arc<dyn Sink>) -> (Self, ChannelFeed) {
         let (feed, changes) = ChannelFeed::new();
         (Self { sink, changes }, feed)
+    }
+
+    fn relayed(&self, file: Box<dyn StagedFile>, path: &RelPath, is_visible: bool) -> RelayedFile {
+        RelayedFile { file, path: path.clone(), is_visible, changes: self.changes.clone() }
     }
 
     fn changed(&self, path: &RelPath, touch: Touch) {
@@ -85,7 +89,16 @@ impl Sink for RelaySink {
 
     fn stage(&self, path: &RelPath, size_bytes: u64) -> Result<Box<dyn StagedFile>, SinkError> {
         let file = self.sink.stage(path, size_bytes)?;
-        Ok(Box::new(RelayedFile { file, path: path.clone(), changes: self.changes.clone() }))
+        Ok(Box::new(self.relayed(file, path, false)))
+    }
+
+    fn basis(&self, path: &RelPath) -> Result<Option<Arc<dyn Basis>>, SinkError> {
+        self.sink.basis(path)
+    }
+
+    fn extend(&self, path: &RelPath, basis: &dyn Basis) -> Result<Box<dyn StagedFile>, SinkError> {
+        let file = self.sink.extend(path, basis)?;
+        Ok(Box::new(self.relayed(file, path, true)))
     }
 
     fn make_directory(&self, path: &RelPath) -> Result<bool, SinkError> {
@@ -134,16 +147,27 @@ impl Sink for RelaySink {
 struct RelayedFile {
     file: Box<dyn StagedFile>,
     path: RelPath,
+    /// What is appended shows at once.
+    is_visible: bool,
     changes: ChannelFeedHandle,
 }
 
 impl StagedFile for RelayedFile {
     fn append(&mut self, chunk: &[u8]) -> Result<(), SinkError> {
-        self.file.append(chunk)
+        self.file.append(chunk)?;
+        if self.is_visible {
+            let path = self.path.clone();
+            report(&self.changes, Change::Entry { path, touch: Touch::Writing });
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, basis: &dyn Basis, offset_bytes: u64, bytes: u64) -> Result<(), SinkError> {
+        self.file.copy(basis, offset_bytes, bytes)
     }
 
     fn commit(self: Box<Self>, metadata: &Metadata) -> Result<(), SinkError> {
-        let Self { file, path, changes } = *self;
+        let Self { file, path, changes, .. } = *self;
         file.commit(metadata)?;
         report(&changes, Change::Entry { path, touch: Touch::Settled });
         Ok(())

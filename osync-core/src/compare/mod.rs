@@ -5,5 +5,6 @@
 //!
 //! A difference decides nothing: it is a reason to look at the names again, at the source, now.
 
+pub mod delta;
 pub mod diff;
 pub mod listing;

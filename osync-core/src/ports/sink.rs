@@ -1,10 +1,16 @@
 //! Where entries go.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use crate::model::digest::Digest;
 use crate::model::fidelity::Fidelity;
-use crate::model::metadata::{Entry, Metadata};
+use crate::model::metadata::{Entry, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
+
+/// What is copied at a time where bytes cannot be shared.
+const COPY_BUFFER_BYTES: usize = 128 * 1024;
 
 /// A tree of entries that follows a source.
 ///
@@ -68,6 +74,29 @@ pub trait Sink: Send + Sync {
     /// [`SinkError`]; nothing is visible.
     fn stage(&self, path: &RelPath, size_bytes: u64) -> Result<Box<dyn StagedFile>, SinkError>;
 
+    /// Opens the regular file at `path`, on which its next version may be built; `None` if there is none.
+    ///
+    /// A sink that cannot read what it holds never has one: changed files then travel whole.
+    ///
+    /// # Errors
+    /// [`SinkError`] if it cannot be read.
+    fn basis(&self, path: &RelPath) -> Result<Option<Arc<dyn Basis>>, SinkError> {
+        let _ = path;
+        Ok(None)
+    }
+
+    /// Begins to append to the very file at `path`, which must still be `basis`, as it was opened.
+    ///
+    /// What is appended is visible at once, and the file gets the time of that; its other metadata stays.
+    /// The version that is returned is dropped, never committed.
+    ///
+    /// # Errors
+    /// [`SinkError::Stale`] if it is another file, has changed since or has further names.
+    fn extend(&self, path: &RelPath, basis: &dyn Basis) -> Result<Box<dyn StagedFile>, SinkError> {
+        let _ = basis;
+        Err(SinkError::Stale { path: path.clone() })
+    }
+
     /// Makes `path` a directory, in place of anything else that lies there; returns whether it was made.
     ///
     /// A directory that exists stays as it is. Missing directories above it are made. The root may be given.
@@ -120,11 +149,69 @@ pub trait StagedFile: Send {
     /// Any error abandons this version; nothing of it becomes visible.
     fn append(&mut self, chunk: &[u8]) -> Result<(), SinkError>;
 
+    /// Appends `bytes` bytes of `basis` from `offset_bytes` on, by sharing them where that can be done.
+    ///
+    /// # Errors
+    /// As [`StagedFile::append`]; [`SinkError::Stale`] if the basis ends before.
+    fn copy(&mut self, basis: &dyn Basis, offset_bytes: u64, bytes: u64) -> Result<(), SinkError> {
+        copy_bytes(self, basis, offset_bytes, bytes)
+    }
+
     /// Makes the version visible in place of whatever lay at its path, with this metadata.
     ///
     /// # Errors
     /// [`SinkError`]; what lay there is untouched.
     fn commit(self: Box<Self>, metadata: &Metadata) -> Result<(), SinkError>;
+}
+
+/// Does what [`StagedFile::copy`] is to do by reading `basis` and appending to `file`.
+///
+/// # Errors
+/// As [`StagedFile::copy`].
+pub fn copy_bytes<F: StagedFile + ?Sized>(
+    file: &mut F,
+    basis: &dyn Basis,
+    offset_bytes: u64,
+    bytes: u64,
+) -> Result<(), SinkError> {
+    let (mut offset_bytes, mut rest) = (offset_bytes, bytes);
+    let mut buffer = vec![0; usize::try_from(rest).unwrap_or(usize::MAX).min(COPY_BUFFER_BYTES)];
+    while rest > 0 {
+        let most = usize::try_from(rest).unwrap_or(usize::MAX).min(buffer.len());
+        let count = basis.read_at(offset_bytes, &mut buffer[..most])?;
+        if count == 0 {
+            return Err(SinkError::Stale { path: basis.path().clone() });
+        }
+        file.append(&buffer[..count])?;
+        (offset_bytes, rest) = (offset_bytes + count as u64, rest - count as u64);
+    }
+    Ok(())
+}
+
+/// An open regular file of a [`Sink`]: the version on which the next one is built.
+///
+/// Used from several threads at once. It stays readable whatever happens to its name.
+pub trait Basis: Any + Send + Sync {
+    /// Where it lay when it was opened.
+    fn path(&self) -> &RelPath;
+
+    /// Its metadata and stamp as of now. Equal ones before and after a read mean that it held still.
+    ///
+    /// # Errors
+    /// [`SinkError`] if that cannot be told.
+    fn metadata(&self) -> Result<(Metadata, Stamp), SinkError>;
+
+    /// Whether it has further names, under which a change of it would show.
+    ///
+    /// # Errors
+    /// [`SinkError`] if that cannot be told.
+    fn is_shared(&self) -> Result<bool, SinkError>;
+
+    /// Reads into `buffer` from `offset_bytes`; returns how many bytes, 0 only at the end of the file.
+    ///
+    /// # Errors
+    /// [`SinkError`] if the bytes cannot be read.
+    fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<usize, SinkError>;
 }
 
 /// Why a sink could not hold something.

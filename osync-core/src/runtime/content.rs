@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::compare::delta::matcher::Matcher;
+use crate::compare::delta::sums::Key;
 use crate::model::digest::{Digest, Hasher};
 use crate::model::metadata::{Kind, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 use crate::ports::source::{Source, SourceDirectory, SourceError, SourceFile};
 use crate::protocol::source::job::{FileEnd, Outcome, Piece, Placed};
-use crate::wire::message::State;
+use crate::wire::message::{Basis, State};
 
 /// How often a small file that changed while it was read is read again at once.
 const READ_ATTEMPTS_MAX: u32 = 3;
@@ -28,12 +30,16 @@ const COMPARED_BYTES_MAX: usize = 16 * 1024;
 
 /// A large file between two chunks.
 pub struct OpenFile {
-    file: Box<dyn SourceFile>,
-    first: (Metadata, Stamp),
-    is_fresh: bool,
-    offset_bytes: u64,
+    pub(super) file: Box<dyn SourceFile>,
+    pub(super) first: (Metadata, Stamp),
+    pub(super) is_fresh: bool,
+    pub(super) offset_bytes: u64,
     hasher: Hasher,
     again: Option<Again>,
+    /// The beginning of it that the sink has, and the key of its samples.
+    pub(super) grown_from: Option<(Basis, Key)>,
+    /// The search for blocks that the sink has.
+    pub(super) matcher: Option<Box<Matcher>>,
 }
 
 /// How much is read for one message, by all slices together.
@@ -199,7 +205,7 @@ pub(super) fn read_piece(
 }
 
 impl OpenFile {
-    fn new(mut file: Box<dyn SourceFile>) -> Result<Self, SourceError> {
+    pub(super) fn new(mut file: Box<dyn SourceFile>) -> Result<Self, SourceError> {
         let mut first = file.metadata()?;
         if file.is_fresh(&first.1) {
             std::thread::sleep(FRESH_WAIT);
@@ -207,11 +213,25 @@ impl OpenFile {
         }
         let is_fresh = file.is_fresh(&first.1);
         let hasher = Hasher::default();
-        Ok(Self { file, first, is_fresh, offset_bytes: 0, hasher, again: None })
+        Ok(Self {
+            file,
+            first,
+            is_fresh,
+            offset_bytes: 0,
+            hasher,
+            again: None,
+            grown_from: None,
+            matcher: None,
+        })
+    }
+
+    /// Digest of what has been read.
+    pub(super) fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
     }
 
     /// The next bytes; fewer than `bytes_max` only at the end.
-    fn read(&mut self, bytes_max: usize) -> Result<Vec<u8>, SourceError> {
+    pub(super) fn read(&mut self, bytes_max: usize) -> Result<Vec<u8>, SourceError> {
         let left_bytes = self.first.0.kind.size_bytes().saturating_sub(self.offset_bytes);
         let length = bytes_max.min(usize::try_from(left_bytes).unwrap_or(usize::MAX));
         let mut chunk = Vec::with_capacity(length);
@@ -262,7 +282,7 @@ fn is_same(file: &mut dyn SourceFile, content: &[u8]) -> Result<bool, SourceErro
 }
 
 /// Whether the file still has its name and is as long as it was, or longer.
-fn has_only_grown(before: &(Metadata, Stamp), after: &(Metadata, Stamp)) -> bool {
+pub(super) fn has_only_grown(before: &(Metadata, Stamp), after: &(Metadata, Stamp)) -> bool {
     before.1.object == after.1.object
         && !after.1.unlinked
         && after.0.kind.size_bytes() >= before.0.kind.size_bytes()

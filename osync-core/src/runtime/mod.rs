@@ -23,16 +23,20 @@
 //! | tasks, finished | [`TASKS_MAX`] | window in messages |
 //! | commands | [`COMMANDS_MAX`] | the host waits |
 //!
-//! Threads share these channels, [`Counters`] and the ports themselves, and nothing else. A thread ends when
+//! Threads share these channels, [`Counters`] and the ports themselves, and nothing else; only the writers
+//! also share [`Bases`], because one signs the version on which another builds. A thread ends when
 //! what it receives from is gone.
 //!
 //! [`Counters`]: crate::ports::counters::Counters
+//! [`Bases`]: crate::runtime::delta_write::Bases
 
 pub mod worker;
 pub mod waiting;
 pub mod content;
 mod look;
 pub mod read;
+pub mod delta_read;
+pub mod delta_write;
 pub mod write;
 pub mod sharing;
 pub mod reader_pool;

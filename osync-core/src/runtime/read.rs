@@ -9,6 +9,7 @@ use crate::model::rel_path::RelPath;
 use crate::ports::source::{NamePage, Page, Source, SourceError};
 use crate::protocol::source::job::{Done, Job, JobError, Listed};
 use crate::runtime::content::{self, Limits, OpenFile};
+use crate::runtime::delta_read::{self, Search, SinkVersion};
 use crate::runtime::look::{chain, look};
 use crate::runtime::waiting::Waiting;
 
@@ -43,6 +44,19 @@ pub fn perform(
             Done::Read(
                 content::read_piece(source, path, *chunk_bytes_max, open, clock).map_err(job_error),
             )
+        }
+        Job::Weigh { path, basis, key, block_bytes, may_extend, holds_back } => {
+            let basis = SinkVersion { basis, key, block_bytes: *block_bytes };
+            let weighed = delta_read::weigh(source, path, &basis, *may_extend, *holds_back, open);
+            Done::Weighed(weighed.map_err(job_error))
+        }
+        Job::Tail { path, chunk_bytes_max } => {
+            let piece = delta_read::read_tail(source, path, *chunk_bytes_max, open, clock);
+            Done::Read(piece.map_err(job_error))
+        }
+        Job::Match { path, sums, chunk_bytes_max, gives_up } => {
+            let how = Search { sums, literal_bytes_max: *chunk_bytes_max, gives_up: *gives_up };
+            Done::Matched(delta_read::search(source, path, &how, open, clock).map_err(job_error))
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::ports::counters::Counters;
 use crate::ports::monitor::{Monitor, Problem};
 use crate::ports::transport::{Arrival, SourceLink};
 use crate::protocol::source::control_service::SourceControlService;
-use crate::protocol::source::job::Job;
 use crate::protocol::source::transfer::Output;
 use crate::runtime::content::OpenFile;
 use crate::runtime::reader_pool::{self, Order, ReaderPool};
@@ -214,7 +213,7 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
                     let (open, job) = (self.files.remove(&(session, work)), Arc::new(job));
                     let member = (session, work);
                     // A file that is read on from where this sink is helps no other.
-                    let party = if matches!(*job, Job::Read { .. }) {
+                    let party = if job.holds_file() {
                         Some(Party::new(member))
                     } else {
                         self.sharing.join(lane, &job, member)

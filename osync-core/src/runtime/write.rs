@@ -12,8 +12,9 @@ use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::ports::counters::Counters;
-use crate::ports::sink::{Sink, SinkError, StagedFile};
+use crate::ports::sink::{Sink, SinkError};
 use crate::protocol::sink::task::{Action, Finished};
+use crate::runtime::delta_write::{self, Bases, Content, Patch, Staged};
 use crate::runtime::look::chain;
 use crate::wire::message::{Answer, Closing, Failure, Message, Range, State};
 use crate::wire::{decode, encode};
@@ -24,26 +25,39 @@ const EXTRA_BYTES_MAX: usize = 64 * 1024;
 /// Files that are arriving in chunks, of one writer.
 #[derive(Default)]
 pub struct Staging {
-    files: HashMap<WorkId, Staged>,
+    pub(super) files: HashMap<WorkId, Staged>,
+    pub(super) bases: Bases,
 }
 
 impl std::fmt::Debug for Staging {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Staging").field("files", &self.files.len()).finish()
+        f.debug_struct("Staging").field("files", &self.files.len()).finish_non_exhaustive()
     }
 }
 
-struct Staged {
-    path: RelPath,
-    file: Box<dyn StagedFile>,
-    hasher: Hasher,
-    offset_bytes: u64,
-}
-
 impl Staging {
+    /// Of a writer that shares `bases` with others.
+    #[must_use]
+    pub fn new(bases: Bases) -> Self {
+        Self { files: HashMap::new(), bases }
+    }
+
     /// Forgets all files: their session is over.
     pub fn clear(&mut self) {
         self.files.clear();
+        self.bases.clear();
+    }
+
+    /// Takes out a file, with what is kept of its older version.
+    pub(super) fn take(&mut self, work: WorkId) -> Option<Staged> {
+        self.bases.remove(work);
+        self.files.remove(&work)
+    }
+
+    /// Ends a file that failed. What is still on its way to it is of no use then.
+    pub(super) fn fail(&mut self, work: WorkId, error: SinkError) -> Finished {
+        self.take(work);
+        applied(work, failure(None, Err(error)).into_iter().collect())
     }
 }
 
@@ -62,12 +76,22 @@ pub fn perform(
                 Err(error) => breach(&error.to_string()),
             }
         }
-        Action::Open { work, path, size_bytes } => open(sink, work, path, size_bytes, staging),
+        Action::Open { work, path, size_bytes, from_basis } => {
+            open(sink, work, path, size_bytes, from_basis, staging)
+        }
+        Action::Inquire { work, path, key } => delta_write::inquire(sink, work, path, key, staging),
+        Action::Sign { work, block_bytes, first, count } => {
+            delta_write::sign(work, block_bytes, first, count, &staging.bases)
+        }
+        Action::Copy { work, offset_bytes, first, count } => {
+            delta_write::copy(work, offset_bytes, first, count, staging)
+        }
+        Action::Extend { work, size_bytes } => delta_write::extend(sink, work, size_bytes, staging),
         Action::Chunk { work, offset_bytes, payload } => {
             chunk(work, offset_bytes, &payload, staging)
         }
         Action::Close { work, payload, digest } => {
-            let Some(staged) = staging.files.remove(&work) else { return Finished::default() };
+            let Some(staged) = staging.take(work) else { return Finished::default() };
             let closing = match decode::closing(&payload) {
                 Ok(closing) => closing,
                 Err(error) => return breach(&error.to_string()),
@@ -80,9 +104,9 @@ pub fn perform(
             }
             applied(work, failure(None, result).into_iter().collect())
         }
-        Action::Abort { work } => match staging.files.remove(&work) {
-            Some(_) => applied(work, Vec::new()),
-            None => Finished::default(),
+        Action::Abort { work } => match staging.take(work) {
+            Some(Staged { file: Some(_), .. }) => applied(work, Vec::new()),
+            Some(_) | None => Finished::default(),
         },
         Action::Compare { work, range, digest, fidelity } => {
             answer(work, compare(sink, &range, digest, fidelity, counters))
@@ -181,32 +205,39 @@ fn open(
     work: WorkId,
     path: RelPath,
     size_bytes: u64,
+    from_basis: bool,
     staging: &mut Staging,
 ) -> Finished {
+    let content = if from_basis {
+        match staging.bases.get(work) {
+            Some(base) => Content::Patched(Patch::new(base)),
+            None => return staging.fail(work, SinkError::Stale { path }),
+        }
+    } else {
+        Content::Whole(Hasher::default())
+    };
     match sink.stage(&path, size_bytes) {
         Ok(file) => {
-            let staged = Staged { path, file, hasher: Hasher::default(), offset_bytes: 0 };
+            let staged = Staged { path, file: Some(file), content, offset_bytes: 0 };
             staging.files.insert(work, staged);
             Finished::default()
         }
-        Err(error) => applied(work, failure(None, Err(error)).into_iter().collect()),
+        Err(error) => staging.fail(work, error),
     }
 }
 
 fn chunk(work: WorkId, offset_bytes: u64, bytes: &[u8], staging: &mut Staging) -> Finished {
     // A file that has failed was confirmed as such; what is still on its way to it is of no use.
     let Some(staged) = staging.files.get_mut(&work) else { return Finished::default() };
+    let Some(file) = &mut staged.file else { return breach("a chunk of a file that is not open") };
     if staged.offset_bytes != offset_bytes {
         return breach("a chunk that leaves a gap");
     }
-    staged.hasher.update(bytes);
+    staged.content.update(bytes);
     staged.offset_bytes += bytes.len() as u64;
-    match staged.file.append(bytes) {
+    match file.append(bytes) {
         Ok(()) => Finished::default(),
-        Err(error) => {
-            staging.files.remove(&work);
-            applied(work, failure(None, Err(error)).into_iter().collect())
-        }
+        Err(error) => staging.fail(work, error),
     }
 }
 
@@ -217,15 +248,22 @@ fn close(
     Closing { metadata, own }: &Closing,
     expected: Digest,
 ) -> Result<(), SinkError> {
-    let Staged { path, file, hasher, offset_bytes } = staged;
-    let actual = hasher.finish();
+    let Staged { path, file, content, offset_bytes } = staged;
+    let is_extended = matches!(content, Content::Extended(_));
+    let actual = content.finish(&path)?;
     if actual != expected {
         return Err(SinkError::DigestMismatch { path, expected, actual });
     }
     if (metadata.kind != Kind::File { size_bytes: offset_bytes }) {
         return Err(SinkError::Stale { path });
     }
-    file.commit(metadata)?;
+    match file {
+        // Its time says that it is not proven yet.
+        Some(_) if is_extended => {}
+        Some(file) => file.commit(metadata)?,
+        // It is what it was, as has been proven.
+        None => sink.set_metadata(&path, metadata)?,
+    }
     own.as_ref().map_or(Ok(()), |own| set_own(sink, directory, own))
 }
 
@@ -320,7 +358,7 @@ fn parts(names: Vec<Name>) -> Vec<Vec<Name>> {
     parts
 }
 
-fn failure(item: Option<u32>, result: Result<(), SinkError>) -> Option<Failure> {
+pub(super) fn failure(item: Option<u32>, result: Result<(), SinkError>) -> Option<Failure> {
     let error = result.err()?;
     Some(Failure { item, is_stale: error.is_stale(), text: encode::text(&chain(&error)) })
 }
@@ -331,10 +369,10 @@ fn answer(work: WorkId, result: Result<Answer, SinkError>) -> Finished {
     Finished { replies: vec![Message::Answer { work, answer }], breach: None }
 }
 
-fn applied(work: WorkId, failures: Vec<Failure>) -> Finished {
+pub(super) fn applied(work: WorkId, failures: Vec<Failure>) -> Finished {
     Finished { replies: vec![Message::Applied { work, failures }], breach: None }
 }
 
-fn breach(text: &str) -> Finished {
+pub(super) fn breach(text: &str) -> Finished {
     Finished { replies: Vec::new(), breach: Some(encode::text(text)) }
 }

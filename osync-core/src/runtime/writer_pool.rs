@@ -10,6 +10,7 @@ use crate::ports::counters::Counters;
 use crate::ports::sink::Sink;
 use crate::protocol::sink::task::{Finished, Task, Ticket};
 use crate::runtime::TASKS_MAX;
+use crate::runtime::delta_write::Bases;
 use crate::runtime::worker::Worker;
 use crate::runtime::write::{self, Staging};
 
@@ -37,13 +38,15 @@ impl WriterPool {
         counters: &Arc<Counters>,
     ) -> std::io::Result<(Self, Receiver<(Ticket, Finished)>)> {
         let (results, receiver) = bounded(writers * TASKS_MAX);
+        let bases = Bases::default();
         let mut pool = Self { orders: Vec::new(), workers: Vec::new() };
         for index in 0..writers {
             let (sender, orders) = bounded(TASKS_MAX);
             let (sink, counters) = (Arc::clone(sink), Arc::clone(counters));
             let results = results.clone();
+            let staging = Staging::new(bases.clone());
             pool.workers.push(Worker::start(&format!("writer-{index}"), move || {
-                serve(sink.as_ref(), &orders, &results, &counters);
+                serve(sink.as_ref(), staging, &orders, &results, &counters);
             })?);
             pool.orders.push(sender);
         }
@@ -54,7 +57,9 @@ impl WriterPool {
     pub fn order(&self, task: Task) {
         let mut hasher = DefaultHasher::new();
         task.directory.as_bytes().hash(&mut hasher);
-        let index = usize::try_from(hasher.finish() % self.orders.len() as u64).unwrap_or(0);
+        // Another writer reads the old version while this one writes the new.
+        let place = hasher.finish().wrapping_add(u64::from(task.action.is_aside()));
+        let index = usize::try_from(place % self.orders.len() as u64).unwrap_or(0);
         if self.orders[index].send(Order::Do(Box::new(task))).is_err() {
             log::error!("a writer is gone");
         }
@@ -79,11 +84,11 @@ impl Drop for WriterPool {
 
 fn serve(
     sink: &dyn Sink,
+    mut staging: Staging,
     orders: &Receiver<Order>,
     results: &Sender<(Ticket, Finished)>,
     counters: &Counters,
 ) {
-    let mut staging = Staging::default();
     for order in orders {
         match order {
             Order::Do(task) => {

@@ -15,7 +15,7 @@ use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::model::timestamp::Timestamp;
 use crate::model::work_id::WorkId;
-use crate::wire::message::{Answer, Failure, Item, Message, Range, Refusal, State};
+use crate::wire::message::{Answer, Basis, Failure, Item, Message, Range, Refusal, State};
 
 /// Names out of few letters, so that they meet, and now and then any bytes that are legal.
 pub fn name() -> impl Strategy<Value = Name> {
@@ -171,11 +171,25 @@ fn data() -> impl Strategy<Value = Message> {
                 Message::Put { work, directory, items_bytes, own_bytes }
             }
         ),
-        (work(), rel_path(), any::<u64>()).prop_map(|(work, path, size_bytes)| Message::Open {
+        (work(), rel_path(), any::<u64>(), any::<bool>()).prop_map(
+            |(work, path, size_bytes, from_basis)| {
+                Message::Open { work, path, size_bytes, from_basis }
+            }
+        ),
+        (work(), rel_path(), any::<[u8; 32]>()).prop_map(|(work, path, key)| Message::Inquire {
             work,
             path,
-            size_bytes
+            key
         }),
+        (work(), 1..=u32::MAX, any::<u32>(), 1..4_096_u32).prop_map(
+            |(work, block_bytes, first, count)| Message::Sign { work, block_bytes, first, count }
+        ),
+        (work(), any::<u64>(), any::<u32>(), 1..=u32::MAX).prop_map(
+            |(work, offset_bytes, first, count)| {
+                Message::Copy { work, offset_bytes, first, count }
+            }
+        ),
+        (work(), any::<u64>()).prop_map(|(work, size_bytes)| Message::Extend { work, size_bytes }),
         (work(), any::<u64>())
             .prop_map(|(work, offset_bytes)| Message::Chunk { work, offset_bytes }),
         (work(), digest()).prop_map(|(work, digest)| Message::Close { work, digest }),
@@ -213,10 +227,18 @@ fn control() -> impl Strategy<Value = Message> {
         entries,
         ".{0,20}".prop_map(|text| Answer::Failed { text }),
     ];
+    let basis = (any::<u64>(), any::<bool>(), digest())
+        .prop_map(|(size_bytes, is_shared, samples)| Basis { size_bytes, is_shared, samples });
+    let sums = vec(any::<u8>(), 0..99).prop_map(|mut sums| {
+        sums.truncate(sums.len() / 8 * 8);
+        sums
+    });
     let failure = (option::of(any::<u32>()), any::<bool>(), ".{0,20}")
         .prop_map(|(item, is_stale, text)| Failure { item, is_stale, text });
     prop_oneof![
         (work(), answer).prop_map(|(work, answer)| Message::Answer { work, answer }),
+        (work(), option::of(basis)).prop_map(|(work, basis)| Message::Basis { work, basis }),
+        (work(), sums).prop_map(|(work, sums)| Message::Sums { work, sums }),
         (work(), vec(failure, 0..4))
             .prop_map(|(work, failures)| Message::Applied { work, failures }),
         any::<u64>().prop_map(|cookie| Message::SyncRequest { cookie }),

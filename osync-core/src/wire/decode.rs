@@ -8,7 +8,10 @@ use crate::model::attributes::{Attribute, Attributes, Class};
 use crate::model::frame::Frame;
 use crate::model::metadata::{Entry, Kind, Metadata};
 use crate::wire::message::{Answer, Closing, Envelope, Item, Message, State};
-use crate::wire::{ITEMS_MAX, MAGIC, TEXT_BYTES_MAX, VERSION};
+use crate::wire::{ITEMS_MAX, MAGIC, SUMS_BYTES_MAX, TEXT_BYTES_MAX, VERSION};
+
+/// Bytes of the sums of one block.
+const SUM_BYTES: usize = 8;
 
 /// Why bytes are not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -195,6 +198,17 @@ fn check(message: &Message, payload_bytes: usize) -> Result<(), DecodeError> {
         Message::Applied { failures, .. } => {
             failures.iter().try_for_each(|failure| check_text(&failure.text))?;
         }
+        Message::Sums { sums, .. } => {
+            if sums.len() > SUMS_BYTES_MAX || sums.len() % SUM_BYTES != 0 {
+                return Err(DecodeError::Impossible("sums"));
+            }
+        }
+        Message::Sign { block_bytes, count, .. } => {
+            if *block_bytes == 0 || *count == 0 || *count as usize > SUMS_BYTES_MAX / SUM_BYTES {
+                return Err(DecodeError::Impossible("blocks to be signed"));
+            }
+        }
+        Message::Copy { count: 0, .. } => return Err(DecodeError::Impossible("no blocks")),
         Message::Hello { .. }
         | Message::HelloAcknowledgement { .. }
         | Message::RegistrationRequest
@@ -210,7 +224,11 @@ fn check(message: &Message, payload_bytes: usize) -> Result<(), DecodeError> {
         | Message::SyncRequest { .. }
         | Message::Heartbeat
         | Message::TerminationRequest
-        | Message::TerminationAcknowledgement => {}
+        | Message::TerminationAcknowledgement
+        | Message::Inquire { .. }
+        | Message::Basis { .. }
+        | Message::Copy { .. }
+        | Message::Extend { .. } => {}
     }
     if has_payload || payload_bytes == 0 {
         Ok(())

@@ -87,6 +87,8 @@ pub enum Message {
         path: RelPath,
         /// How long it is thought to be, in bytes.
         size_bytes: u64,
+        /// It is put together from the older version that was inquired about.
+        from_basis: bool,
     },
     /// `vd` The next bytes of the file, as payload.
     Chunk {
@@ -99,7 +101,7 @@ pub enum Message {
     Close {
         /// The piece of work.
         work: WorkId,
-        /// Digest of all chunks.
+        /// Digest of all chunks; of a file from a basis its proof.
         digest: Digest,
     },
     /// `vd` The file shall be forgotten; nothing of it becomes visible.
@@ -184,6 +186,70 @@ pub enum Message {
     TerminationRequest,
     /// `vc` `^c` It is ended.
     TerminationAcknowledgement,
+    /// `vd` A large file begins: which version of it is there?
+    Inquire {
+        /// The piece of work, to which everything about this file belongs.
+        work: WorkId,
+        /// The file.
+        path: RelPath,
+        /// Key of all hashes of this piece of work.
+        key: [u8; 32],
+    },
+    /// `^c` In answer to that, or to a `Sign` that cannot be answered any more.
+    Basis {
+        /// The piece of work.
+        work: WorkId,
+        /// The version; none if there is none to build upon.
+        basis: Option<Basis>,
+    },
+    /// `vd` What are the sums of these blocks of it? From the first on, without gaps.
+    Sign {
+        /// The piece of work.
+        work: WorkId,
+        /// Length of all blocks but the last.
+        block_bytes: u32,
+        /// The first block.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+    /// `^c` In answer to that: eight bytes a block.
+    Sums {
+        /// The piece of work.
+        work: WorkId,
+        /// The sums.
+        #[serde(with = "serde_bytes")]
+        sums: Vec<u8>,
+    },
+    /// `vd` These blocks of it come next in the file.
+    Copy {
+        /// The piece of work.
+        work: WorkId,
+        /// Where they belong, in order and without gaps as chunks do.
+        offset_bytes: u64,
+        /// The first block.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+    /// `vd` It has only grown: what follows is appended to the file itself.
+    Extend {
+        /// The piece of work.
+        work: WorkId,
+        /// How long it must be now.
+        size_bytes: u64,
+    },
+}
+
+/// The version of a file that a sink has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Basis {
+    /// Its length.
+    pub size_bytes: u64,
+    /// It has further names.
+    pub is_shared: bool,
+    /// Digest of samples of it.
+    pub samples: Digest,
 }
 
 /// Why a source does not take a sink.

@@ -25,3 +25,6 @@ pub const ITEMS_MAX: usize = 4_096;
 
 /// Longest text in a message (refusals, causes), in bytes.
 pub const TEXT_BYTES_MAX: usize = 512;
+
+/// Most bytes of sums in one message: 4,096 blocks.
+pub const SUMS_BYTES_MAX: usize = 32 * 1024;

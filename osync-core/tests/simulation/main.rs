@@ -34,7 +34,12 @@ use crate::world::{Outcome, World};
 const SEEDS: u64 = 350;
 
 /// Seeds that once failed, with what they found.
-const ONCE_FAILED: [u64; 0] = [];
+///
+/// 1020: a large file was given up while it was weighed, and asked about after that. 9184, 4096: a large file
+/// took the place of a directory in which there were problems. 1707: a look reached the sink after a comparison
+/// that had seen what came later. 2046, 1930: what was to be replaced waited for ever for large files in it
+/// that began in turn.
+const ONCE_FAILED: [u64; 6] = [1_020, 9_184, 4_096, 1_707, 2_046, 1_930];
 
 /// Names the seed if the engine panics.
 struct Culprit(u64);

@@ -14,6 +14,8 @@ const NAMES: [&str; 7] = ["a", "a-", "a0", "b", "b.", "c", "dd"];
 /// Above it things are removed rather than made.
 const PATHS_MAX: usize = 60;
 const DEPTH_MAX: usize = 4;
+/// Files of so many bytes are worth a delta.
+const LARGE_BYTES: usize = 130_000;
 
 /// What the system tells a watcher of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,12 +71,47 @@ impl World {
 
     fn overwrite(&mut self) {
         let Some(path) = self.some_file() else { return self.write_somewhere() };
+        if self.random.chance(500) && self.edit(&path) {
+            return;
+        }
         let bytes = if self.random.chance(500) {
             self.source.tree.content(path.as_bytes()).map_or(0, |content| content.len())
         } else {
             self.some_size()
         };
         self.write(&path, bytes);
+    }
+
+    /// Changes a large file in one place; `false` if it is a small one.
+    fn edit(&mut self, path: &RelPath) -> bool {
+        let mut content = self.source.tree.content(path.as_bytes()).unwrap_or_default();
+        if content.len() < LARGE_BYTES {
+            return false;
+        }
+        let bytes = usize::try_from(self.random.between(1, 9_000)).expect("small");
+        let fresh = self.fresh_content(bytes);
+        let at = self.random.index(content.len());
+        match self.random.below(4) {
+            0 => content.extend(fresh),
+            1 => {
+                content.splice(at..at, fresh);
+                // In place it would be a growing file of which a beginning may be sent.
+                self.remove(path);
+            }
+            _ if self.extend_bytes_min.is_some() => {
+                content = fresh.into_iter().chain(content).collect();
+                self.remove(path);
+            }
+            2 => {
+                let end = content.len().min(at + bytes);
+                content.splice(at..end, fresh);
+            }
+            _ => {
+                content.drain(at..content.len().min(at + bytes));
+            }
+        }
+        self.put(path, &content);
+        true
     }
 
     fn append(&mut self) {
@@ -267,7 +304,7 @@ impl World {
         let bytes = match self.random.below(100) {
             0..5 => 0,
             5..80 => self.random.between(8, 500),
-            80..95 => self.random.between(500, 30_000),
+            80..92 => self.random.between(500, 30_000),
             _ => self.random.between(130_000, 300_000),
         };
         usize::try_from(bytes).expect("small")

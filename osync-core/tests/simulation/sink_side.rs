@@ -15,6 +15,7 @@ use osync_core::ports::monitor::Event as Told;
 use osync_core::protocol::TERMINATION_MAX;
 use osync_core::protocol::sink::source_controller::{Output, SourceController};
 use osync_core::protocol::sink::task::{Action, Finished, Task, Ticket};
+use osync_core::runtime::delta_write::Bases;
 use osync_core::runtime::write::{self, Staging};
 use osync_core::testing::mem_tree::MemTree;
 use osync_core::wire::decode;
@@ -29,7 +30,7 @@ enum Order {
     Clear,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Writer {
     orders: VecDeque<Order>,
     staging: Staging,
@@ -61,7 +62,7 @@ impl SinkSide {
             tree: MemTree::starting_at(2_000_000_000),
             incarnation: 0,
             machine: None,
-            writers: Default::default(),
+            writers: writers(),
             larges: HashMap::new(),
             counters: Counters::default(),
             questions: BTreeMap::new(),
@@ -94,7 +95,7 @@ impl World {
         let side = &mut self.sink;
         side.incarnation += 1;
         side.machine = Some(Box::new(SourceController::new(id, Fidelity::FULL, self.now)));
-        (side.writers, side.ends_by) = (Default::default(), None);
+        (side.writers, side.ends_by) = (writers(), None);
         side.larges.clear();
         side.questions.clear();
         self.connect(Channel::Control, None);
@@ -120,7 +121,7 @@ impl World {
     fn end_sink(&mut self) {
         let side = &mut self.sink;
         (side.machine, side.deadline, side.ends_by) = (None, None, None);
-        side.writers = Default::default();
+        side.writers = writers();
         side.incarnation += 1;
         self.disconnect(Channel::Control);
         self.disconnect(Channel::Data);
@@ -254,10 +255,12 @@ impl World {
                     self.connect(Channel::Control, None);
                 }
                 Output::Task(task) => {
-                    if let Action::Open { work, path, .. } = &task.action {
+                    if let Action::Open { work, path, .. } | Action::Inquire { work, path, .. } =
+                        &task.action
+                    {
                         self.sink.larges.insert(*work, path.clone());
                     }
-                    let index = writer_of(&task.directory);
+                    let index = writer_of(&task);
                     self.sink.writers[index].orders.push_back(Order::Do(Box::new(task)));
                     self.drive_writer(index);
                 }
@@ -313,6 +316,10 @@ impl World {
             Action::Close { work, .. } => self.sink.larges.get(work).cloned().into_iter().collect(),
             Action::Open { .. }
             | Action::Chunk { .. }
+            | Action::Inquire { .. }
+            | Action::Sign { .. }
+            | Action::Copy { .. }
+            | Action::Extend { .. }
             | Action::Abort { .. }
             | Action::Rename { .. }
             | Action::Compare { .. }
@@ -332,10 +339,19 @@ pub(crate) struct Written {
 }
 
 /// As the runtime chooses it.
-fn writer_of(directory: &RelPath) -> usize {
+fn writer_of(task: &Task) -> usize {
     let mut hasher = DefaultHasher::new();
-    directory.as_bytes().hash(&mut hasher);
-    usize::from(hasher.finish() % 2 == 1)
+    task.directory.as_bytes().hash(&mut hasher);
+    usize::from((hasher.finish() % 2 == 1) != task.action.is_aside())
+}
+
+fn writers() -> [Writer; 2] {
+    let bases = Bases::default();
+    [(); 2].map(|()| Writer {
+        orders: VecDeque::new(),
+        staging: Staging::new(bases.clone()),
+        is_busy: false,
+    })
 }
 
 /// An action in a line, without contents.

@@ -138,6 +138,7 @@ impl World {
         if self.random.chance(300) {
             options = options.with_marks_bytes_max(0); // As few as there may be.
         }
+        options = options.with_extend_bytes_min(self.extend_bytes_min);
         let counters = Arc::default();
         let machine = SourceControlService::new(
             options,

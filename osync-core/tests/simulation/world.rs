@@ -101,6 +101,8 @@ pub(crate) struct World {
     /// How long a job and a task take at the most.
     pub(crate) read_micros: u64,
     pub(crate) write_micros: u64,
+    /// Files that have grown are extended at the sink; then nobody changes one in the middle too.
+    pub(crate) extend_bytes_min: Option<u64>,
     /// Makes contents and times unique.
     pub(crate) version: u64,
     begun_at: Instant,
@@ -132,7 +134,9 @@ impl World {
         let read_micros = *random.pick(&[300, 5_000, 100_000]);
         let write_micros = *random.pick(&[300, 5_000, 50_000]);
         let source = SourceSide::new(now, &mut random);
+        let extend_bytes_min = random.chance(500).then_some(1);
         Self {
+            extend_bytes_min,
             mood: mood(seed),
             random,
             now,

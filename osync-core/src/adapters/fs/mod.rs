@@ -4,11 +4,12 @@
 //! root, without following a symbolic link, and everything done in it is done by a single name relative
 //! to its descriptor. So whatever somebody else swaps in meanwhile, nothing outside the root is touched.
 //!
-//! From low to high: unlock, attributes, root, metadata, names, directories, purge, aside, version, probe,
-//! tree, held; the two ports on top.
+//! From low to high: unlock, attributes, root, metadata, names, directories, purge, aside, version, basis,
+//! probe, tree, held; the two ports on top.
 
 mod aside;
 mod attributes;
+mod basis;
 mod directories;
 mod held;
 mod metadata;

@@ -2,6 +2,7 @@
 //!
 //! What a reader can see changes in single system calls only: a link, a rename, an exchange, an unlink.
 
+use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::adapters::fs::aside::Aside;
 use crate::adapters::fs::attributes::{AttributeReader, Holder};
+use crate::adapters::fs::basis::FileBasis;
 use crate::adapters::fs::directories::Directories;
 use crate::adapters::fs::is_reserved;
 use crate::adapters::fs::metadata::{look, look_closely};
@@ -24,7 +26,7 @@ use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
-use crate::ports::sink::{Sink, SinkError, StagedFile};
+use crate::ports::sink::{Basis, Sink, SinkError, StagedFile, copy_bytes};
 
 /// A directory and everything below it, for writing.
 ///
@@ -93,6 +95,11 @@ impl DirectorySink {
 
 fn cannot_open(source: std::io::Error) -> SinkError {
     SinkError::Io { verb: "open", path: RelPath::root(), source }
+}
+
+/// Whether there is no such entry, or no directory where it would be.
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
 impl Sink for DirectorySink {
@@ -167,6 +174,31 @@ impl Sink for DirectorySink {
         Ok(Box::new(Staged { version, tree: Arc::clone(&self.tree), path: path.clone() }))
     }
 
+    fn basis(&self, path: &RelPath) -> Result<Option<Arc<dyn Basis>>, SinkError> {
+        let opened = self.tree.in_parent("open", path, Missing::Stays, |directory, name| {
+            match FileBasis::open(path, directory, name) {
+                Err(Errno::NOTDIR) => Ok(None),
+                opened => opened,
+            }
+        });
+        match opened {
+            Ok(basis) => Ok(basis.map(|basis| -> Arc<dyn Basis> { Arc::new(basis) })),
+            Err(SinkError::Io { source, .. }) if is_absent(&source) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn extend(&self, path: &RelPath, basis: &dyn Basis) -> Result<Box<dyn StagedFile>, SinkError> {
+        let stale = || SinkError::Stale { path: path.clone() };
+        let basis: &dyn Any = basis;
+        let basis = basis.downcast_ref::<FileBasis>().ok_or_else(stale)?;
+        let file = self.tree.in_parent("open", path, Missing::Stays, |directory, name| {
+            basis.open_to_extend(directory, name)
+        })?;
+        let version = FileVersion::visible(file.ok_or_else(stale)?);
+        Ok(Box::new(Staged { version, tree: Arc::clone(&self.tree), path: path.clone() }))
+    }
+
     fn make_directory(&self, path: &RelPath) -> Result<bool, SinkError> {
         let tree = &self.tree;
         if path.is_root() {
@@ -220,14 +252,7 @@ impl Sink for DirectorySink {
         });
         match removed {
             Ok(()) => Ok(true),
-            Err(SinkError::Io { source, .. })
-                if matches!(
-                    source.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(false)
-            }
+            Err(SinkError::Io { source, .. }) if is_absent(&source) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -269,6 +294,16 @@ impl StagedFile for Staged {
     fn append(&mut self, chunk: &[u8]) -> Result<(), SinkError> {
         let appended = self.version.append(chunk);
         appended.map_err(|errno| self.tree.failed("write", &self.path, errno))
+    }
+
+    fn copy(&mut self, basis: &dyn Basis, offset_bytes: u64, bytes: u64) -> Result<(), SinkError> {
+        let mut shared_bytes = 0;
+        let any: &dyn Any = basis;
+        if let Some(basis) = any.downcast_ref::<FileBasis>() {
+            let shared = basis.share(offset_bytes, bytes, self.version.descriptor());
+            shared_bytes = shared.map_err(|errno| self.tree.failed("write", &self.path, errno))?;
+        }
+        copy_bytes(self, basis, offset_bytes + shared_bytes, bytes - shared_bytes)
     }
 
     fn commit(mut self: Box<Self>, metadata: &Metadata) -> Result<(), SinkError> {

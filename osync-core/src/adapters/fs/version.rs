@@ -240,6 +240,11 @@ pub(super) struct FileVersion {
 }
 
 impl FileVersion {
+    /// A file that is visible already: what is appended shows at once.
+    pub(super) fn visible(file: OwnedFd) -> Self {
+        Self { file, place: None }
+    }
+
     /// The file itself.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.file.as_fd()

@@ -86,17 +86,25 @@ impl DataClient {
             Message::Put { work, directory, items_bytes, own_bytes } => {
                 (directory, Action::Put { work, payload, items_bytes, own_bytes })
             }
-            Message::Open { work, path, size_bytes } => {
-                let directory = path.parent().ok_or("the root is no file")?;
-                if self.larges.len() >= LARGES_MAX {
-                    return Err("too many files at once");
-                }
-                self.larges.insert(work, directory.clone());
-                (directory, Action::Open { work, path, size_bytes })
+            Message::Open { work, path, size_bytes, from_basis } => {
+                let directory = self.begin_large(work, &path)?;
+                (directory, Action::Open { work, path, size_bytes, from_basis })
+            }
+            Message::Inquire { work, path, key } => {
+                let directory = self.begin_large(work, &path)?;
+                (directory, Action::Inquire { work, path, key })
+            }
+            Message::Sign { work, block_bytes, first, count } => {
+                (self.large(work)?, Action::Sign { work, block_bytes, first, count })
+            }
+            Message::Copy { work, offset_bytes, first, count } => {
+                (self.large(work)?, Action::Copy { work, offset_bytes, first, count })
+            }
+            Message::Extend { work, size_bytes } => {
+                (self.large(work)?, Action::Extend { work, size_bytes })
             }
             Message::Chunk { work, offset_bytes } => {
-                let directory = self.larges.get(&work).ok_or("a chunk of no file")?;
-                (directory.clone(), Action::Chunk { work, offset_bytes, payload })
+                (self.large(work)?, Action::Chunk { work, offset_bytes, payload })
             }
             Message::Close { work, digest } => {
                 let directory = self.larges.remove(&work).ok_or("the end of no file")?;
@@ -122,6 +130,24 @@ impl DataClient {
             Message::Heartbeat => (RelPath::root(), Action::Nothing),
             _ => return Err("a message that does not belong on the data channel"),
         })
+    }
+
+    /// Remembers where a large file lies; a file that was inquired about may be opened too.
+    fn begin_large(&mut self, work: WorkId, path: &RelPath) -> Result<RelPath, &'static str> {
+        let directory = path.parent().ok_or("the root is no file")?;
+        if let Some(known) = self.larges.get(&work) {
+            return if *known == directory { Ok(directory) } else { Err("a file that moves") };
+        }
+        if self.larges.len() >= LARGES_MAX {
+            return Err("too many files at once");
+        }
+        self.larges.insert(work, directory.clone());
+        Ok(directory)
+    }
+
+    /// The directory of a large file that has begun.
+    fn large(&self, work: WorkId) -> Result<RelPath, &'static str> {
+        self.larges.get(&work).cloned().ok_or("a part of no file")
     }
 
     /// Counts a task as consumed; returns the number and the grant to send, if one is due.

@@ -53,6 +53,46 @@ pub enum Action {
         path: RelPath,
         /// How long it is thought to be, in bytes.
         size_bytes: u64,
+        /// It is put together from the basis.
+        from_basis: bool,
+    },
+    /// Answer which version of a file is there.
+    Inquire {
+        /// To answer, and to which everything about this file belongs.
+        work: WorkId,
+        /// The file.
+        path: RelPath,
+        /// Key of all hashes.
+        key: [u8; 32],
+    },
+    /// Answer the sums of some of its blocks.
+    Sign {
+        /// Which file, and to answer.
+        work: WorkId,
+        /// Length of all blocks but the last.
+        block_bytes: u32,
+        /// The first block.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+    /// Append blocks of the basis.
+    Copy {
+        /// Which file.
+        work: WorkId,
+        /// Where they belong.
+        offset_bytes: u64,
+        /// The first block.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+    /// Append what follows to the basis itself.
+    Extend {
+        /// Which file.
+        work: WorkId,
+        /// How long it must be now.
+        size_bytes: u64,
     },
     /// Append to it.
     Chunk {
@@ -114,6 +154,14 @@ pub enum Action {
     },
     /// Nothing: a heartbeat that is only counted.
     Nothing,
+}
+
+impl Action {
+    /// Whether it only reads, and may be done beside what else concerns its directory.
+    #[must_use]
+    pub fn is_aside(&self) -> bool {
+        matches!(self, Self::Sign { .. })
+    }
 }
 
 /// How a task went.

@@ -19,6 +19,8 @@ pub struct DataService {
     session: u64,
     outbound: Outbound,
     window: Window,
+    sent: u64,
+    consumed: u64,
 }
 
 impl DataService {
@@ -30,6 +32,8 @@ impl DataService {
             session: session.tag(),
             outbound: Outbound::default(),
             window: Window::new(),
+            sent: 0,
+            consumed: 0,
         }
     }
 
@@ -45,14 +49,29 @@ impl DataService {
         &self.window
     }
 
+    /// Number of the message sent last.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Number of the newest message that the sink has consumed.
+    #[must_use]
+    pub fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
     /// Takes a grant of the sink; `false` if it is impossible.
     pub fn on_credit(&mut self, consumed_bytes: u64, newest: u64, now: Instant) -> bool {
-        self.window.on_credit(consumed_bytes, newest, now)
+        let is_possible = self.window.on_credit(consumed_bytes, newest, now);
+        self.consumed = self.consumed.max(newest.min(self.sent));
+        is_possible
     }
 
     /// The frame of `message`, numbered and counted.
     pub fn frame(&mut self, message: Message, payload: Bytes, now: Instant) -> Frame {
         let sequence = self.outbound.take();
+        self.sent = sequence;
         let frame = encode::frame(&Envelope { session: self.session, sequence, message }, payload);
         self.window.on_sent(sequence, frame.len_bytes() as u64, now);
         frame

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::compare::delta::script::Op;
+use crate::compare::delta::sums::Key;
 use crate::model::digest::Digest;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
@@ -11,6 +13,7 @@ use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::ports::source::NamePage;
+use crate::wire::message::Basis;
 
 /// One thing to be read from the source now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -62,6 +65,50 @@ pub enum Job {
         /// As many bytes at the most.
         chunk_bytes_max: usize,
     },
+    /// How a file and the version that the sink has of it go together. Opens the file.
+    Weigh {
+        /// The file.
+        path: RelPath,
+        /// The sink's version.
+        basis: Basis,
+        /// Key of all hashes.
+        key: Key,
+        /// Length of the blocks of the sink's version.
+        block_bytes: u32,
+        /// Whether the sink's version may be extended in place.
+        may_extend: bool,
+        /// Whether nothing is to be said while the file is as the sink has it.
+        holds_back: bool,
+    },
+    /// The next bytes of a file that the sink's version is extended by.
+    Tail {
+        /// The file.
+        path: RelPath,
+        /// As many bytes at the most.
+        chunk_bytes_max: usize,
+    },
+    /// What of a file is in the sink's version.
+    Match {
+        /// The file.
+        path: RelPath,
+        /// Sums of further blocks of the sink's version.
+        sums: Vec<u8>,
+        /// As many literal bytes in one piece at the most.
+        chunk_bytes_max: usize,
+        /// Whether to search no more once little is found: the link is fast.
+        gives_up: bool,
+    },
+}
+
+impl Job {
+    /// Whether a file is kept open for the work it belongs to.
+    #[must_use]
+    pub fn holds_file(&self) -> bool {
+        matches!(
+            self,
+            Self::Read { .. } | Self::Weigh { .. } | Self::Tail { .. } | Self::Match { .. }
+        )
+    }
 }
 
 /// The result of a [`Job`].
@@ -75,8 +122,12 @@ pub enum Done {
     Looked(Result<Looked, JobError>),
     /// Of [`Job::Stat`]; `None` if nothing lies there, or something lies where it was moved from.
     Stat(Result<Option<Metadata>, JobError>),
-    /// Of [`Job::Read`]; `None` if there is no such file.
+    /// Of [`Job::Read`] and [`Job::Tail`]; `None` if there is no such file.
     Read(Result<Option<Piece>, JobError>),
+    /// Of [`Job::Weigh`]; `None` if there is no such file.
+    Weighed(Result<Option<Weighed>, JobError>),
+    /// Of [`Job::Match`]; `None` if there is no such file.
+    Matched(Result<Option<Matched>, JobError>),
 }
 
 /// Why a job could not be done.
@@ -157,6 +208,28 @@ pub struct Piece {
     /// The bytes; empty only if the file is.
     pub chunk: Bytes,
     /// Present once the file has been read to its end.
+    pub end: Option<FileEnd>,
+}
+
+/// How a file and the sink's version of it go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weighed {
+    /// How long the file is.
+    pub size_bytes: u64,
+    /// The sink's version is thought to be the beginning of it.
+    pub has_grown: bool,
+}
+
+/// Part of the search for blocks of the sink's version in a file.
+#[derive(Debug, Clone)]
+pub struct Matched {
+    /// What comes next in the file.
+    pub ops: Vec<Op>,
+    /// Whether further sums are needed before it goes on.
+    pub wants_sums: bool,
+    /// The file is the sink's version, byte for byte.
+    pub is_same: bool,
+    /// Present once the file has been gone through; the digest is the proof.
     pub end: Option<FileEnd>,
 }
 

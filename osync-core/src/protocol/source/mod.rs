@@ -8,6 +8,7 @@
 
 pub mod job;
 pub mod data_service;
+pub mod course;
 pub mod work;
 pub mod problems;
 pub mod transfer;

@@ -9,6 +9,7 @@ use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
+use crate::protocol::source::course::Course;
 use crate::queue::agenda::Visit;
 use crate::queue::claims::Claims;
 use crate::queue::mark::Lane;
@@ -24,6 +25,8 @@ pub struct Work {
     pub what: What,
     /// A job for it is out.
     pub is_reading: bool,
+    /// Its directory has been listed since it began to be read: what was read may be older than that.
+    pub is_overtaken: bool,
     /// What the job's result is thought to take of the window, in bytes.
     pub reserved_bytes: u64,
 }
@@ -63,6 +66,10 @@ pub enum What {
         is_aborted: bool,
         /// It was sent as it is, though it changed while it was read.
         is_inexact: bool,
+        /// How it gets there.
+        course: Course,
+        /// The sink has been told to begin a new version.
+        is_begun: bool,
     },
     /// A rename.
     Rename {
@@ -71,6 +78,15 @@ pub enum What {
         /// Where it lies.
         to: RelPath,
     },
+}
+
+impl What {
+    /// Whether the sink says when it has been aborted: only then may it have written something.
+    #[must_use]
+    pub fn is_abort_confirmed(&self) -> bool {
+        let Self::Large { is_begun, course, .. } = self else { return true };
+        *is_begun || matches!(course, Course::Growing)
+    }
 }
 
 /// Totals of a message of names.
@@ -136,7 +152,7 @@ impl InFlight {
             }
             What::Page { .. } => {}
         }
-        Some((work, self.parked.remove(&id).unwrap_or_default()))
+        Some((work, self.take_parked(id)))
     }
 
     /// Lane and age of the work at and below `path`.

@@ -2,15 +2,15 @@
 
 use std::io;
 use std::ops::Bound;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 
 use crate::model::attributes::Attributes;
 use crate::model::fidelity::Fidelity;
-use crate::model::metadata::{Entry, Metadata};
+use crate::model::metadata::{Entry, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 use crate::model::timestamp::Timestamp;
-use crate::ports::sink::{Sink, SinkError, StagedFile};
+use crate::ports::sink::{Basis, Sink, SinkError, StagedFile};
 use crate::testing::mem_tree::MemTree;
 use crate::testing::mem_tree::state::{State, digested};
 
@@ -62,6 +62,23 @@ impl Sink for MemTree {
     fn stage(&self, path: &RelPath, _size_bytes: u64) -> Result<Box<dyn StagedFile>, SinkError> {
         drop(self.writing("stage", path)?);
         Ok(Box::new(Staged { tree: self.clone(), path: path.clone(), content: Vec::new() }))
+    }
+
+    fn basis(&self, path: &RelPath) -> Result<Option<Arc<dyn Basis>>, SinkError> {
+        let state = self.reading("open", path)?;
+        let Some((metadata, stamp)) = state.metadata(path) else { return Ok(None) };
+        let content = state.content(path);
+        Ok(content.map(|content| -> Arc<dyn Basis> {
+            Arc::new(MemBasis { path: path.clone(), metadata, stamp, content })
+        }))
+    }
+
+    fn extend(&self, path: &RelPath, basis: &dyn Basis) -> Result<Box<dyn StagedFile>, SinkError> {
+        let state = self.writing("extend", path)?;
+        if state.metadata(path) != Some(basis.metadata()?) {
+            return Err(SinkError::Stale { path: path.clone() });
+        }
+        Ok(Box::new(Extended { tree: self.clone(), path: path.clone() }))
     }
 
     fn make_directory(&self, path: &RelPath) -> Result<bool, SinkError> {
@@ -200,6 +217,61 @@ impl StagedFile for Staged {
 
     fn commit(self: Box<Self>, metadata: &Metadata) -> Result<(), SinkError> {
         self.tree.put("write", &self.path, metadata, self.content)
+    }
+}
+
+/// A file as it was when it was opened.
+#[derive(Debug)]
+struct MemBasis {
+    path: RelPath,
+    metadata: Metadata,
+    stamp: Stamp,
+    content: Vec<u8>,
+}
+
+impl Basis for MemBasis {
+    fn path(&self) -> &RelPath {
+        &self.path
+    }
+
+    fn metadata(&self) -> Result<(Metadata, Stamp), SinkError> {
+        Ok((self.metadata.clone(), self.stamp))
+    }
+
+    fn is_shared(&self) -> Result<bool, SinkError> {
+        Ok(false)
+    }
+
+    fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<usize, SinkError> {
+        let start = usize::try_from(offset_bytes).unwrap_or(usize::MAX).min(self.content.len());
+        let rest = &self.content[start..];
+        let count = buffer.len().min(rest.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+}
+
+/// A file that everybody sees grow.
+#[derive(Debug)]
+struct Extended {
+    tree: MemTree,
+    path: RelPath,
+}
+
+impl StagedFile for Extended {
+    fn append(&mut self, chunk: &[u8]) -> Result<(), SinkError> {
+        let mut state = self.tree.writing("write", &self.path)?;
+        let Some(mut content) = state.content(&self.path) else {
+            return Err(SinkError::Stale { path: self.path.clone() });
+        };
+        content.extend_from_slice(chunk);
+        let now = sink_time(&mut state);
+        state.write(&self.path, content, now);
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>, _metadata: &Metadata) -> Result<(), SinkError> {
+        Err(error("write", &self.path, io::ErrorKind::InvalidInput))
     }
 }
 

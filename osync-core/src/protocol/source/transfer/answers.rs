@@ -8,6 +8,7 @@ use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::ports::counters::Counters;
+use crate::protocol::source::transfer::delta::Way;
 use crate::protocol::source::transfer::results::UNSTEADY_WAIT;
 use crate::protocol::source::transfer::{Breach, Output, Transfer};
 use crate::protocol::source::work::{Page, What};
@@ -172,11 +173,19 @@ impl Transfer {
                 Counters::add(&self.counters.removed, sent.removed);
             }
             What::Large {
-                directory, name, is_aborted, is_inexact, offset_bytes, is_over, ..
+                directory,
+                name,
+                is_aborted,
+                is_inexact,
+                offset_bytes,
+                is_over,
+                course,
+                ..
             } => {
                 let (directory, name) = (directory.clone(), name.clone());
                 let (lane, born, offset_bytes) = (work.lane, work.born, *offset_bytes);
                 let (is_over, is_aborted, is_inexact) = (*is_over, *is_aborted, *is_inexact);
+                let way = Way::of(course);
                 if is_aborted {
                     self.end(id, now, out);
                     return Ok(());
@@ -186,11 +195,14 @@ impl Transfer {
                 }
                 self.end(id, now, out);
                 let path = crate::queue::mark_set::entry_path(&directory, &name);
+                self.on_arrived(&path, way, offset_bytes, failures.is_empty(), born, now);
                 // What was never whole solves nothing.
                 let need = if is_inexact { Need::Metadata } else { Need::Content };
                 let names = [(name, need)];
                 self.confirm_names(lane, &directory, &names, failures, &path, born, now, out);
                 if failures.is_empty() {
+                    // It may have taken the place of a directory.
+                    self.problems.void_below(&path);
                     Counters::add(&self.counters.entries, 1);
                     Counters::add(&self.counters.files, 1);
                     Counters::add(&self.counters.content_bytes, offset_bytes);

@@ -59,6 +59,7 @@ impl Transfer {
             self.mark(Lane::Live, &RelPath::root(), Extent::Subtree, Urgency::Now, now, now);
             return;
         }
+        self.grown.rebase(from, to);
         let moved_born = self.born_at(from).map_or(now, |born| born.min(now));
         let is_pending = self.live.marks.covers(from) || !self.flight.within(from).is_empty();
         if is_directory {

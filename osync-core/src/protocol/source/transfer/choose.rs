@@ -37,12 +37,11 @@ const PAGES_MAX: usize = 32;
 pub(super) const PAGE_ENTRIES_MAX: usize = ITEMS_MAX / 2;
 /// Directories taken out of the marks ahead of looking into them.
 const VISITS_AHEAD_MAX: usize = 64;
-/// Large files on their way at once, by lane.
-const LARGES_MAX: [usize; 2] = [4, 4];
 
 impl Transfer {
     /// Begins as much work as the window has room for.
     pub(super) fn pump(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.prove_due(now);
         if !self.is_draining && self.paused_until.is_none() {
             loop {
                 self.turn = (self.turn + 1) % BACKLOG_SHARE;
@@ -73,7 +72,7 @@ impl Transfer {
             Lane::Live => {
                 (may_claim && self.start_known(lane, now, out))
                     || self.start_visit(lane, out)
-                    || (may_claim && self.start_large(lane, now))
+                    || (may_claim && self.start_large(lane, now, out))
                     || self.read_large(lane, out)
             }
             Lane::Backlog => self.start_backlog(may_claim, now, out),
@@ -86,7 +85,7 @@ impl Transfer {
         if may_claim && self.start_parcel(lane, now, out) {
             return true;
         }
-        if (may_claim && self.start_large(lane, now)) || self.read_large(lane, out) {
+        if (may_claim && self.start_large(lane, now, out)) || self.read_large(lane, out) {
             return true;
         }
         (may_claim && self.start_marks(lane, now, out)) || self.start_visit(lane, out)
@@ -314,41 +313,6 @@ impl Transfer {
             None => {}
         }
         agenda.larges.push_back(large);
-    }
-
-    /// Begins the next large file, if not enough are on their way.
-    fn start_large(&mut self, lane: Lane, now: Instant) -> bool {
-        if self.larges[lane as usize] >= LARGES_MAX[lane as usize] {
-            return false;
-        }
-        let Some(large) = self.agenda(lane).larges.pop_front() else { return false };
-        let Large { directory, name, born } = large;
-        let claims = &self.flight.claims;
-        let blocker = claims
-            .conflict_above(&directory)
-            .or_else(|| claims.conflict_at(&directory, &name, Claim::Exclusive));
-        if let Some(blocker) = blocker {
-            let path = crate::queue::mark_set::entry_path(&directory, &name);
-            let mark = Mark { path: path.clone(), extent: Extent::Entry(Need::Content), born };
-            self.agenda(lane).marks.park(&mark, now);
-            self.flight.park(blocker, path);
-            return true;
-        }
-        let what = What::Large {
-            directory: directory.clone(),
-            name: name.clone(),
-            offset_bytes: 0,
-            is_open: false,
-            is_over: false,
-            is_aborted: false,
-            is_inexact: false,
-        };
-        let id = self.begin(lane, born, what);
-        self.flight.claims.begin(id, &directory);
-        self.flight.claims.claim(id, &directory, &name, Claim::Exclusive);
-        self.larges[lane as usize] += 1;
-        self.ready_larges[lane as usize].push_back(id);
-        true
     }
 
     /// Puts names back to be sent soon.

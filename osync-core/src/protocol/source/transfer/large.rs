@@ -10,14 +10,18 @@ use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::ports::counters::Counters;
 use crate::ports::monitor::Event;
-use crate::protocol::source::job::{FileEnd, Job, Piece};
+use crate::protocol::source::course::Course;
+use crate::protocol::source::job::{FileEnd, Piece};
 use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::What;
 use crate::queue::agenda::Large;
-use crate::queue::mark::{Extent, Lane, Urgency};
+use crate::queue::claims::Claim;
+use crate::queue::mark::{Extent, Lane, Mark, Urgency};
 use crate::wire::encode;
 use crate::wire::message::{Closing, Message};
 
+/// Large files on their way at once, by lane.
+const LARGES_MAX: [usize; 2] = [4, 4];
 /// After so long a time in which a file changed whenever it was read, it is sent as it is, and again later.
 const UNSTEADY_MAX: Duration = Duration::from_secs(2);
 /// How long a file that changed while it was read is left alone, the first time; then twice as long.
@@ -41,21 +45,53 @@ impl Unsteady {
 }
 
 impl Transfer {
+    /// Begins the next large file, if not enough are on their way.
+    pub(super) fn start_large(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
+        if self.larges[lane as usize] >= LARGES_MAX[lane as usize] {
+            return false;
+        }
+        let Some(large) = self.agenda(lane).larges.pop_front() else { return false };
+        let Large { directory, name, born } = large;
+        let claims = &self.flight.claims;
+        let blocker = claims
+            .conflict_above(&directory)
+            .or_else(|| claims.conflict_at(&directory, &name, Claim::Exclusive));
+        if let Some(blocker) = blocker {
+            let path = crate::queue::mark_set::entry_path(&directory, &name);
+            let mark = Mark { path: path.clone(), extent: Extent::Entry(Need::Content), born };
+            self.agenda(lane).marks.park(&mark, now);
+            self.flight.park(blocker, path);
+            return true;
+        }
+        let what = What::Large {
+            directory: directory.clone(),
+            name: name.clone(),
+            offset_bytes: 0,
+            is_open: false,
+            is_over: false,
+            is_aborted: false,
+            is_inexact: false,
+            course: Course::Whole,
+            is_begun: false,
+        };
+        let id = self.begin(lane, born, what);
+        self.flight.claims.begin(id, &directory);
+        self.flight.claims.claim(id, &directory, &name, Claim::Exclusive);
+        self.larges[lane as usize] += 1;
+        if !self.inquire(id, now, out) {
+            self.ready_larges[lane as usize].push_back(id);
+        }
+        true
+    }
+
     /// Has the next chunk of a large file read, of each in turn.
     pub(super) fn read_large(&mut self, lane: Lane, out: &mut Vec<Output>) -> bool {
         let chunk_bytes_max = self.chunk_bytes_max();
         let Some(id) = self.ready_larges[lane as usize].pop_front() else { return false };
-        let Some(What::Large { directory, name, offset_bytes, .. }) =
-            self.flight.works.get(&id).map(|work| &work.what)
-        else {
-            return true;
-        };
-        let job = Job::Read {
-            path: crate::queue::mark_set::entry_path(directory, name),
-            offset_bytes: *offset_bytes,
-            chunk_bytes_max: usize::try_from(chunk_bytes_max).unwrap_or(usize::MAX),
-        };
-        self.read(id, job, chunk_bytes_max, out);
+        let chunk_bytes_max = usize::try_from(chunk_bytes_max).unwrap_or(usize::MAX);
+        if let Some((job, reserved_bytes)) = self.large_job(id, chunk_bytes_max) {
+            self.read(id, job, reserved_bytes, out);
+        }
         true
     }
 
@@ -68,9 +104,9 @@ impl Transfer {
         out: &mut Vec<Output>,
     ) {
         let Some(work) = self.flight.works.get_mut(&id) else { return };
-        let (lane, born) = (work.lane, work.born);
-        let What::Large { directory, name, offset_bytes, is_open, is_over, is_aborted, is_inexact } =
-            &mut work.what
+        let What::Large {
+            directory, name, offset_bytes, is_open, is_over, course, is_begun, ..
+        } = &mut work.what
         else {
             return;
         };
@@ -78,23 +114,16 @@ impl Transfer {
             return;
         }
         let path = crate::queue::mark_set::entry_path(directory, name);
-        let directory = directory.clone();
         let offset = *offset_bytes;
         *offset_bytes += piece.chunk.len() as u64;
-        let is_first = !std::mem::replace(is_open, true);
-        let is_unsteady = piece.end.as_ref().is_some_and(|end| !end.is_steady);
-        let is_long_so = self
-            .unsteady
-            .get(&path)
-            .is_some_and(|unsteady| now.saturating_duration_since(unsteady.since) >= UNSTEADY_MAX);
-        let gives_up = is_unsteady && !is_long_so;
-        *is_over = piece.end.is_some();
-        *is_aborted = gives_up;
-        *is_inexact = is_unsteady;
-        if is_first {
+        *is_open = true;
+        let begins = matches!(course, Course::Whole) && !std::mem::replace(is_begun, true);
+        let lane = work.lane;
+        let gives_up = self.gives_up(&path, piece.end.as_ref(), now);
+        if begins {
             let size_bytes = piece.size_bytes;
             self.send_data(
-                Message::Open { work: id, path: path.clone(), size_bytes },
+                Message::Open { work: id, path, size_bytes, from_basis: false },
                 Bytes::new(),
                 now,
                 out,
@@ -110,20 +139,58 @@ impl Transfer {
         }
         match piece.end {
             None => self.ready_larges[lane as usize].push_back(id),
-            Some(_) if gives_up => {
-                self.send_data(Message::Abort { work: id }, Bytes::new(), now, out);
-            }
-            Some(end) => {
-                let FileEnd { metadata, is_steady: _, digest, own, own_read_at } = end;
-                let own = self.flight.claims.newest_own(&directory, own_read_at, own);
-                let payload = encode::closing(&Closing { metadata, own });
-                self.send_data(Message::Close { work: id, digest }, payload, now, out);
-            }
+            Some(end) => self.conclude(id, end, now, out),
         }
-        if is_unsteady {
+    }
+
+    /// Whether a file whose reading has ended is not sent, because it changed meanwhile.
+    fn gives_up(&self, path: &RelPath, end: Option<&FileEnd>, now: Instant) -> bool {
+        let is_long_so = self
+            .unsteady
+            .get(path)
+            .is_some_and(|unsteady| now.saturating_duration_since(unsteady.since) >= UNSTEADY_MAX);
+        end.is_some_and(|end| !end.is_steady) && !is_long_so
+    }
+
+    /// Sends what ends a file that has been read: it becomes visible, or is forgotten and read again.
+    pub(super) fn conclude(
+        &mut self,
+        id: WorkId,
+        end: FileEnd,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(work) = self.flight.works.get(&id) else { return };
+        let (lane, born, is_overtaken) = (work.lane, work.born, work.is_overtaken);
+        let is_confirmed = work.what.is_abort_confirmed();
+        let What::Large { directory, name, .. } = &work.what else { return };
+        let path = crate::queue::mark_set::entry_path(directory, name);
+        let directory = directory.clone();
+        let gives_up = self.gives_up(&path, Some(&end), now);
+        let FileEnd { metadata, is_steady, digest, own, own_read_at } = end;
+        if let Some(What::Large { is_over, is_aborted, is_inexact, .. }) =
+            self.flight.works.get_mut(&id).map(|work| &mut work.what)
+        {
+            (*is_over, *is_aborted, *is_inexact) = (true, gives_up, !is_steady);
+        }
+        let (message, payload) = if gives_up {
+            (Message::Abort { work: id }, Bytes::new())
+        } else {
+            let own = self.flight.claims.newest_own(&directory, own_read_at, own);
+            let payload = encode::closing(&Closing { metadata, own });
+            (Message::Close { work: id, digest }, payload)
+        };
+        self.send_data(message, payload, now, out);
+        if is_overtaken {
+            self.mark(lane, &path, Extent::Entry(Need::Metadata), Urgency::Now, born, now);
+        }
+        if !is_steady && !self.proves_later(lane, &path, now) {
             // What was sent as it is holds everything that had happened when it was read.
             let born = if gives_up { born } else { now };
             self.wait_for_quiet(lane, &path, born, now);
+        }
+        if gives_up && !is_confirmed {
+            self.end(id, now, out);
         }
     }
 
@@ -175,6 +242,7 @@ impl Transfer {
     pub(super) fn abort_large(&mut self, id: WorkId, now: Instant, out: &mut Vec<Output>) {
         let Some(work) = self.flight.works.get_mut(&id) else { return };
         let (lane, born) = (work.lane, work.born);
+        let is_confirmed = work.what.is_abort_confirmed();
         let What::Large { directory, name, is_open, is_over, is_aborted, .. } = &mut work.what
         else {
             return;
@@ -188,7 +256,8 @@ impl Transfer {
         self.mark_entry(lane, &directory, &name, Urgency::Now, born, now);
         if is_open {
             self.send_data(Message::Abort { work: id }, Bytes::new(), now, out);
-        } else {
+        }
+        if !is_confirmed {
             self.end(id, now, out);
         }
     }

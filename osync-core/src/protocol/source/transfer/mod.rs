@@ -5,6 +5,8 @@
 //! choose.rs    marks, within the window       -> jobs for the readers
 //! results.rs   what the readers found         -> messages to the sink
 //! large.rs     files in chunks
+//! delta.rs     files of which the sink has an older version
+//! grown.rs     files that were extended at the sink, until they are proven
 //! answers.rs   what the sink says             -> confirmed, or marks again
 //! sync.rs      is the sink in sync, how far behind is it
 //! ```
@@ -16,7 +18,9 @@ mod changes;
 mod choose;
 mod results;
 mod large;
+mod delta;
 mod answers;
+mod grown;
 mod sync;
 
 use std::collections::{HashMap, VecDeque};
@@ -117,6 +121,8 @@ pub struct Transfer {
     /// What the sink was told of them, and when.
     told: sync::Told,
     unsteady: HashMap<RelPath, large::Unsteady>,
+    deltas: delta::Deltas,
+    grown: grown::Grown,
     sync: Vec<sync::SyncWait>,
     counters: Arc<Counters>,
     paused_until: Option<Instant>,
@@ -165,6 +171,8 @@ impl Transfer {
             problems: Problems::default(),
             told: sync::Told::default(),
             unsteady: HashMap::new(),
+            deltas: delta::Deltas::new(session, options),
+            grown: grown::Grown::default(),
             sync: Vec::new(),
             counters,
             paused_until: None,
@@ -191,7 +199,10 @@ impl Transfer {
                 if !self.data.on_credit(consumed_bytes, newest, now) {
                     return Err(Breach("credit for more than was sent"));
                 }
+                self.resume_copies();
             }
+            Message::Basis { work, basis } => self.on_basis(work, basis, now, out)?,
+            Message::Sums { work, sums } => self.on_sums(work, &sums, now, out)?,
             Message::Answer { work, answer } => self.on_answer(work, answer, now, out)?,
             Message::Applied { work, failures } => self.on_applied(work, &failures, now, out)?,
             Message::SyncRequest { cookie } => self.on_sync_request(cookie)?,
@@ -232,7 +243,12 @@ impl Transfer {
         if self.data.window().in_flight_bytes() > 0 {
             deadline = deadline.min(self.data_sent_at + crate::protocol::HEARTBEAT_INTERVAL);
         }
-        let dues = [self.live.marks.next_due(), self.backlog.marks.next_due(), self.paused_until];
+        let dues = [
+            self.live.marks.next_due(),
+            self.backlog.marks.next_due(),
+            self.paused_until,
+            self.grown.next_due(),
+        ];
         for due in dues.into_iter().flatten().filter(|&due| due > now) {
             deadline = deadline.min(due);
         }
@@ -280,7 +296,8 @@ impl Transfer {
     /// Begins a piece of work without claims.
     fn begin(&mut self, lane: Lane, born: Instant, what: What) -> WorkId {
         let id = self.flight.next_id();
-        let work = Work { lane, born, what, is_reading: false, reserved_bytes: 0 };
+        let work =
+            Work { lane, born, what, is_reading: false, is_overtaken: false, reserved_bytes: 0 };
         self.flight.works.insert(id, work);
         id
     }
@@ -305,6 +322,7 @@ impl Transfer {
             What::Large { .. } => {
                 self.larges[work.lane as usize] -= 1;
                 self.ready_larges[work.lane as usize].retain(|ready| *ready != id);
+                self.deltas.forget(id);
                 out.push(Output::Forget { session: self.session, work: id });
             }
             What::Page { .. } => self.pages -= 1,

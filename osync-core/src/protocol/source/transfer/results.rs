@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::model::metadata::Metadata;
 use crate::model::name::Name;
 use crate::model::need::Need;
+use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::ports::source::NamePage;
 use crate::protocol::source::job::{Done, JobError, Listed, Looked, Outcome, Placed};
@@ -46,15 +47,23 @@ impl Transfer {
             Done::Looked(Ok(looked)) => self.on_looked(id, looked, now, out),
             Done::Stat(Ok(Some(metadata))) => self.on_stat(id, metadata, now, out),
             Done::Read(Ok(Some(piece))) => self.on_piece(id, piece, now, out),
+            Done::Weighed(Ok(Some(weighed))) => self.on_weighed(id, weighed, now, out),
+            Done::Matched(Ok(Some(matched))) => self.on_matched(id, matched, now, out),
             Done::Listed(Ok(None))
             | Done::Named(Ok(None))
             | Done::Stat(Ok(None))
-            | Done::Read(Ok(None)) => self.look_again(id, Urgency::Now, now, out),
+            | Done::Read(Ok(None))
+            | Done::Weighed(Ok(None))
+            | Done::Matched(Ok(None)) => {
+                self.look_again(id, Urgency::Now, now, out);
+            }
             Done::Listed(Err(error))
             | Done::Named(Err(error))
             | Done::Looked(Err(error))
             | Done::Stat(Err(error))
-            | Done::Read(Err(error)) => self.on_job_error(id, &error, now, out),
+            | Done::Read(Err(error))
+            | Done::Weighed(Err(error))
+            | Done::Matched(Err(error)) => self.on_job_error(id, &error, now, out),
         }
         self.pump(now, out);
     }
@@ -148,8 +157,21 @@ impl Transfer {
             digest,
             pushed: std::collections::HashSet::new(),
         });
+        self.overtake(&visit.directory);
         self.visit_rest(lane, &visit, until);
         self.send_data(Message::Compare { work: id, range, digest }, Bytes::new(), now, out);
+    }
+
+    /// What is being read of `directory` may reach the sink after a comparison that saw what came later, so it
+    /// is looked at again.
+    fn overtake(&mut self, directory: &RelPath) {
+        for work in self.flight.works.values_mut() {
+            work.is_overtaken |= match &work.what {
+                What::Names { directory: other, .. } => work.is_reading && other == directory,
+                What::Large { directory: other, is_over, .. } => !is_over && other == directory,
+                What::Page { .. } | What::Rename { .. } => false,
+            };
+        }
     }
 
     /// Queues the rest of a directory of which a part up to `until` is in hand.
@@ -204,7 +226,7 @@ impl Transfer {
 
     fn on_looked(&mut self, id: WorkId, looked: Looked, now: Instant, out: &mut Vec<Output>) {
         let Some(work) = self.flight.works.get_mut(&id) else { return };
-        let (lane, born) = (work.lane, work.born);
+        let (lane, born, is_overtaken) = (work.lane, work.born, work.is_overtaken);
         let What::Names { directory, names, sent } = &mut work.what else { return };
         let directory = directory.clone();
         let asked = std::mem::take(names);
@@ -230,6 +252,9 @@ impl Transfer {
                     if placed == Placed::Directory && need != Need::Directory {
                         self.flight.claims.relax(id, &directory, &name);
                         made.push((name.clone(), need));
+                    }
+                    if is_overtaken {
+                        again.push((name.clone(), Urgency::Now));
                     }
                     names.push((name, need));
                 }

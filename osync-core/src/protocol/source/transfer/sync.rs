@@ -99,6 +99,11 @@ impl Transfer {
         }
     }
 
+    /// When everything had been reported that the latest question is about.
+    pub(super) fn asked_at(&self) -> Option<Instant> {
+        self.sync.iter().filter_map(|wait| wait.fenced_at).max()
+    }
+
     /// The question that was fenced first.
     fn next_question(&self) -> Option<usize> {
         let fenced =
@@ -110,6 +115,7 @@ impl Transfer {
     fn is_open_since(&self, at: Instant) -> bool {
         self.flight.works.values().any(|work| work.born <= at)
             || self.renames.iter().any(|hint| hint.born <= at)
+            || self.grown.is_open_since(at)
             || [&self.live, &self.backlog]
                 .into_iter()
                 .any(|agenda| self.is_agenda_open_since(agenda, at))

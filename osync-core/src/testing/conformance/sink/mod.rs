@@ -2,6 +2,7 @@
 //!
 //! [`check`] runs every rule on a fresh fixture and panics with the sentence that is broken.
 
+mod basis;
 mod content;
 mod names;
 
@@ -26,7 +27,7 @@ pub trait SinkFixture: Sync {
 /// # Panics
 /// With the rule that is broken.
 pub fn check<F: SinkFixture>(mut make: impl FnMut() -> F) {
-    let rules: [fn(&dyn SinkFixture); 15] = [
+    let rules: [fn(&dyn SinkFixture); 18] = [
         content::files_get_content_metadata_and_parents,
         content::every_kind_replaces_every_kind,
         content::a_directory_that_exists_stays_as_it_is,
@@ -34,6 +35,9 @@ pub fn check<F: SinkFixture>(mut make: impl FnMut() -> F) {
         content::a_dropped_version_leaves_nothing,
         content::set_metadata_changes_what_it_was_told_of_only,
         content::attributes_are_set_changed_and_removed,
+        basis::a_version_is_built_from_parts_of_the_one_before,
+        basis::only_a_regular_file_is_built_upon,
+        basis::an_extended_file_grows_at_once_and_in_place,
         names::removal_takes_everything_below,
         names::a_rename_moves_everything_in_one_step,
         names::a_refused_rename_changes_nothing,
