@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::model::compression::Compression;
 use crate::model::sink_id::SinkId;
 
 /// What a host may tune at a source.
@@ -25,6 +26,12 @@ pub struct SourceOptions {
     /// A file of at least so many bytes that has only grown, as far as samples tell, is extended at the sink in
     /// place, and proven once it has settled; by default 16 MiB. `None`: never.
     pub extend_bytes_min: Option<u64>,
+    /// Whether what travels is compressed; by default [`Compression::Auto`].
+    pub compression: Compression,
+    /// Most bytes a second to one sink on the data channel: 1 and up, by default unlimited.
+    pub rate_max: Option<u64>,
+    /// Most bytes a second of the backlog to one sink: 1 and up, by default unlimited.
+    pub backlog_rate_max: Option<u64>,
 }
 
 /// When only what has changed of a large file is sent.
@@ -49,6 +56,9 @@ impl Default for SourceOptions {
             audit_interval: Some(Duration::from_hours(24)),
             delta: Delta::default(),
             extend_bytes_min: Some(16 << 20),
+            compression: Compression::default(),
+            rate_max: None,
+            backlog_rate_max: None,
         }
     }
 }
@@ -93,6 +103,27 @@ impl SourceOptions {
     #[must_use]
     pub fn with_extend_bytes_min(mut self, bytes: Option<u64>) -> Self {
         self.extend_bytes_min = bytes;
+        self
+    }
+
+    /// Sets [`SourceOptions::compression`].
+    #[must_use]
+    pub fn with_compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// Sets [`SourceOptions::rate_max`].
+    #[must_use]
+    pub fn with_rate_max(mut self, bytes_per_second: Option<u64>) -> Self {
+        self.rate_max = bytes_per_second;
+        self
+    }
+
+    /// Sets [`SourceOptions::backlog_rate_max`].
+    #[must_use]
+    pub fn with_backlog_rate_max(mut self, bytes_per_second: Option<u64>) -> Self {
+        self.backlog_rate_max = bytes_per_second;
         self
     }
 

@@ -41,7 +41,7 @@ fn a_file_that_would_overfill_a_batch_is_left_for_the_next() {
     let looked = look(&tree, &["a", "b", "c", "d"], 60, 100);
 
     assert_eq!(looked.outcomes, [placed(60), Outcome::Left, Outcome::Left, placed(30)]);
-    assert_eq!(looked.payload.len() - looked.items_bytes as usize, 90);
+    assert_eq!(looked.payload.bytes.len() - looked.items_bytes as usize, 90);
 }
 
 #[test]

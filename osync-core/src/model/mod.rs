@@ -14,5 +14,6 @@ pub mod session_id;
 pub mod key;
 pub mod sink_id;
 pub mod change;
+pub mod compression;
 pub mod connection;
 pub mod report;

@@ -7,10 +7,14 @@
 //! | [`claims`] | which names are busy, so that work in flight never overlaps |
 //! | [`pace`] | how soon a path that changes all the time is sent again |
 //! | [`window`] | how many bytes may be in flight |
+//! | [`allowance`] | how many bytes may be sent a second, where a limit is set |
+//! | [`pressure`] | how hard to compress |
 
 pub mod mark;
 pub mod mark_set;
 pub mod claims;
 pub mod window;
+pub mod pressure;
+pub mod allowance;
 pub mod pace;
 pub mod agenda;

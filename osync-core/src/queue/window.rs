@@ -72,6 +72,18 @@ impl Window {
         self.sent_bytes - self.consumed_bytes
     }
 
+    /// Whether at least half of it is in flight.
+    #[must_use]
+    pub fn is_half_full(&self) -> bool {
+        self.in_flight_bytes() * 2 >= self.size_bytes()
+    }
+
+    /// Messages sent and not known to be consumed.
+    #[must_use]
+    pub fn in_flight_messages(&self) -> u64 {
+        self.in_flight.len() as u64
+    }
+
     /// How many bytes may still be sent, `reserve_bytes` beyond the window; 0 once too many messages are out.
     #[must_use]
     pub fn room_bytes(&self, reserve_bytes: u64) -> u64 {

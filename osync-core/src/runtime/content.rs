@@ -7,8 +7,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use crate::compare::delta::matcher::Matcher;
 use crate::compare::delta::sums::Key;
 use crate::model::digest::{Digest, Hasher};
@@ -18,6 +16,7 @@ use crate::model::rel_path::RelPath;
 use crate::ports::source::{Source, SourceDirectory, SourceError, SourceFile};
 use crate::protocol::source::job::{FileEnd, Outcome, Piece, Placed};
 use crate::wire::message::{Basis, State};
+use crate::wire::packing::Payload;
 
 /// How often a small file that changed while it was read is read again at once.
 const READ_ATTEMPTS_MAX: u32 = 3;
@@ -172,7 +171,7 @@ pub(super) fn read_piece(
     let is_steady = if let Some(again) = &mut held.again {
         match again.read(&mut *held.file, held.offset_bytes)? {
             None => {
-                let piece = Piece { size_bytes, chunk: Bytes::new(), end: None };
+                let piece = Piece { size_bytes, chunk: Payload::default(), end: None };
                 return Ok(Some(piece));
             }
             Some(is_same) => is_same && has_only_grown(&held.first, &held.file.metadata()?),
@@ -183,14 +182,14 @@ pub(super) fn read_piece(
         let is_end = chunk.len() < chunk_bytes_max || held.offset_bytes == size_bytes;
         // A file that has lost its name is not worth reading on.
         if !is_end && !after.1.unlinked {
-            return Ok(Some(Piece { size_bytes, chunk: Bytes::from(chunk), end: None }));
+            return Ok(Some(Piece { size_bytes, chunk: Payload::from(chunk), end: None }));
         }
         let is_all = held.offset_bytes == size_bytes;
         let held_still = is_all && after == held.first;
         let is_open_question = if held_still { held.is_fresh } else { is_all };
         if is_open_question && has_only_grown(&held.first, &after) {
             held.begin_again();
-            return Ok(Some(Piece { size_bytes, chunk: Bytes::from(chunk), end: None }));
+            return Ok(Some(Piece { size_bytes, chunk: Payload::from(chunk), end: None }));
         }
         held_still
     };
@@ -201,7 +200,7 @@ pub(super) fn read_piece(
     // The time is not later than the content: what is newer in it is found again.
     let metadata = Metadata { kind: Kind::File { size_bytes: offset_bytes }, ..first.0 };
     let end = FileEnd { metadata, is_steady, digest: hasher.finish(), own, own_read_at };
-    Ok(Some(Piece { size_bytes: offset_bytes, chunk: Bytes::from(chunk), end: Some(end) }))
+    Ok(Some(Piece { size_bytes: offset_bytes, chunk: Payload::from(chunk), end: Some(end) }))
 }
 
 impl OpenFile {

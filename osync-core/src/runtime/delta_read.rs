@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use crate::compare::delta::matcher::{Matcher, Want};
 use crate::compare::delta::samples;
 use crate::compare::delta::script::Op;
@@ -13,9 +11,10 @@ use crate::model::digest::Digest;
 use crate::model::metadata::{Kind, Metadata};
 use crate::model::rel_path::RelPath;
 use crate::ports::source::{Source, SourceError};
-use crate::protocol::source::job::{FileEnd, Matched, Piece, Weighed};
+use crate::protocol::source::job::{FileEnd, Matched, Piece, Step, Weighed};
 use crate::runtime::content::{OpenFile, has_only_grown, own_metadata};
 use crate::wire::message::Basis;
+use crate::wire::packing::Payload;
 
 /// Longest literal of a search, in bytes, whatever is asked for.
 const LITERAL_BYTES_MAX: usize = 256 * 1024;
@@ -82,7 +81,7 @@ pub(super) fn read_tail(
     let is_end = chunk.len() < chunk_bytes_max || held.offset_bytes == size_bytes;
     let is_part = is_part_of_one_version(held, offset_bytes, &chunk)?;
     if is_part && !is_end {
-        return Ok(Some(Piece { size_bytes, chunk: Bytes::from(chunk), end: None }));
+        return Ok(Some(Piece { size_bytes, chunk: Payload::from(chunk), end: None }));
     }
     let mut held = open.take().expect("used above");
     let is_steady = is_part && held.offset_bytes == size_bytes;
@@ -90,9 +89,13 @@ pub(super) fn read_tail(
         // What is appended is visible at once, so this is not.
         held.offset_bytes = offset_bytes;
         let end = end(source, path, &held, false, digest_before, clock)?;
-        return Ok(Some(Piece { size_bytes: offset_bytes, chunk: Bytes::new(), end: Some(end) }));
+        return Ok(Some(Piece {
+            size_bytes: offset_bytes,
+            chunk: Payload::default(),
+            end: Some(end),
+        }));
     }
-    let chunk = Bytes::from(chunk);
+    let chunk = Payload::from(chunk);
     let digest = held.digest();
     let end = end(source, path, &held, is_steady, digest, clock)?;
     Ok(Some(Piece { size_bytes, chunk, end: Some(end) }))
@@ -166,11 +169,12 @@ pub(super) fn search(
             matcher.give_up();
         }
     };
+    let steps = ops.into_iter().map(Step::from).collect();
     let wants_sums = want == Want::Sums;
     let after = held.file.metadata()?;
     if want != Want::Nothing && !after.1.unlinked {
         held.matcher = Some(matcher);
-        return Ok(Some(Matched { ops, wants_sums, is_same: false, end: None }));
+        return Ok(Some(Matched { steps, wants_sums, is_same: false, end: None }));
     }
     let held = open.take().expect("used above");
     // Where a stamp is too young to tell, only reading twice would: the file is sent whole then.
@@ -178,7 +182,16 @@ pub(super) fn search(
     let is_steady = want == Want::Nothing && !is_cut && held_still;
     let end = end(source, path, &held, is_steady, matcher.proof(), clock)?;
     let is_same = want == Want::Nothing && matcher.is_same();
-    Ok(Some(Matched { ops, wants_sums, is_same, end: Some(end) }))
+    Ok(Some(Matched { steps, wants_sums, is_same, end: Some(end) }))
+}
+
+impl From<Op> for Step {
+    fn from(op: Op) -> Self {
+        match op {
+            Op::Copy { first, count } => Self::Copy { first, count },
+            Op::Literal(bytes) => Self::Literal(Payload::from(bytes)),
+        }
+    }
 }
 
 fn literal_bytes(ops: &[Op]) -> usize {

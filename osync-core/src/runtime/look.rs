@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use crate::model::metadata::Kind;
 use crate::model::name::Name;
 use crate::model::need::Need;
@@ -14,6 +12,7 @@ use crate::runtime::content::{Limits, Seen, own_metadata, read_small};
 use crate::runtime::waiting::Waiting;
 use crate::wire::encode;
 use crate::wire::message::{Item, State};
+use crate::wire::packing::Payload;
 
 /// What an encoded item takes, in bytes, about.
 const ITEM_BYTES: usize = 64;
@@ -43,7 +42,7 @@ pub(super) fn look(
         outcomes.extend(slice.outcomes);
     }
     let items_bytes = encode::append_items(&items, &mut payload);
-    Ok(Looked { own, own_read_at, payload: Bytes::from(payload), items_bytes, outcomes })
+    Ok(Looked { own, own_read_at, payload: Payload::from(payload), items_bytes, outcomes })
 }
 
 /// What was seen of a slice of the names asked for.

@@ -14,6 +14,7 @@ use crate::runtime::read;
 use crate::runtime::sharing::{Member, Party};
 use crate::runtime::waiting::Waiting;
 use crate::runtime::worker::Worker;
+use crate::wire::packing::Packer;
 
 /// A job on its way to a reader, with the file it goes on reading.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Order {
     pub lane: Lane,
     /// What to read.
     pub job: Arc<Job>,
+    /// At which level to compress what is read; none: not at all.
+    pub pack_level: Option<i32>,
     /// The open file of this piece of work.
     pub open: Option<Box<OpenFile>>,
 }
@@ -105,15 +108,19 @@ fn serve(
     mut backlog: Receiver<Order>,
     results: &Sender<Result>,
 ) {
+    let mut packer = Packer::default();
     let (mut is_live_over, mut is_backlog_over) = (false, false);
     while !(is_live_over && is_backlog_over) {
         let order = crossbeam_channel::select_biased! {
             recv(live) -> order => order.map_err(|_| (is_live_over, live) = (true, never())),
             recv(backlog) -> order => order.map_err(|_| (is_backlog_over, backlog) = (true, never())),
         };
-        let Ok(Order { party, lane, job, mut open }) = order else { continue };
+        let Ok(Order { party, lane, job, pack_level, mut open }) = order else { continue };
         let members = party.close();
-        let done = read::perform(source, waiting, &job, &mut open, Instant::now);
+        let mut done = read::perform(source, waiting, &job, &mut open, Instant::now);
+        if let Some(level) = pack_level {
+            done.payloads().into_iter().for_each(|payload| packer.pack(payload, level));
+        }
         if results.send(Result { members, party, lane, job, done, open }).is_err() {
             return;
         }

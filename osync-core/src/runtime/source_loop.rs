@@ -209,7 +209,7 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
                     .link
                     .send(channel, &peer, frame)
                     .map_err(|error| Ended::Transport { reason: error.to_string() })?,
-                Output::Job { session, work, lane, job } => {
+                Output::Job { session, work, lane, job, pack_level } => {
                     let (open, job) = (self.files.remove(&(session, work)), Arc::new(job));
                     let member = (session, work);
                     // A file that is read on from where this sink is helps no other.
@@ -219,7 +219,7 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
                         self.sharing.join(lane, &job, member)
                     };
                     if let Some(party) = party {
-                        self.readers.order(Order { party, lane, job, open });
+                        self.readers.order(Order { party, lane, job, pack_level, open });
                     }
                 }
                 Output::Forget { session, work } => {

@@ -71,8 +71,13 @@ pub fn perform(
 ) -> Finished {
     match action {
         Action::Put { work, payload, items_bytes, own_bytes } => {
-            match decode::put(&payload, items_bytes, own_bytes) {
-                Ok(decoded) => applied(work, put(sink, directory, decoded, &payload, counters)),
+            let unpacked = payload.unpacked_before(own_bytes);
+            let decoded = unpacked
+                .and_then(|payload| Ok((decode::put(&payload, items_bytes, own_bytes)?, payload)));
+            match decoded {
+                Ok((put, payload)) => {
+                    applied(work, self::put(sink, directory, put, &payload, counters))
+                }
                 Err(error) => breach(&error.to_string()),
             }
         }
@@ -87,9 +92,10 @@ pub fn perform(
             delta_write::copy(work, offset_bytes, first, count, staging)
         }
         Action::Extend { work, size_bytes } => delta_write::extend(sink, work, size_bytes, staging),
-        Action::Chunk { work, offset_bytes, payload } => {
-            chunk(work, offset_bytes, &payload, staging)
-        }
+        Action::Chunk { work, offset_bytes, payload } => match payload.unpacked() {
+            Ok(payload) => chunk(work, offset_bytes, &payload, staging),
+            Err(error) => breach(&error.to_string()),
+        },
         Action::Close { work, payload, digest } => {
             let Some(staged) = staging.take(work) else { return Finished::default() };
             let closing = match decode::closing(&payload) {

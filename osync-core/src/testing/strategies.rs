@@ -129,6 +129,10 @@ fn work() -> impl Strategy<Value = WorkId> {
     any::<u64>().prop_map(WorkId)
 }
 
+fn unpacked() -> impl Strategy<Value = Option<u32>> {
+    option::of(0..=4_194_304_u32)
+}
+
 fn range() -> impl Strategy<Value = Range> {
     (rel_path(), option::of(name()), option::of(name()))
         .prop_map(|(directory, after, until)| Range { directory, after, until })
@@ -166,9 +170,9 @@ fn handshake() -> impl Strategy<Value = Message> {
 
 fn data() -> impl Strategy<Value = Message> {
     prop_oneof![
-        (work(), rel_path(), any::<(u32, u32)>()).prop_map(
-            |(work, directory, (items_bytes, own_bytes))| {
-                Message::Put { work, directory, items_bytes, own_bytes }
+        (work(), rel_path(), any::<(u32, u32)>(), unpacked()).prop_map(
+            |(work, directory, (items_bytes, own_bytes), unpacked_bytes)| {
+                Message::Put { work, directory, items_bytes, own_bytes, unpacked_bytes }
             }
         ),
         (work(), rel_path(), any::<u64>(), any::<bool>()).prop_map(
@@ -190,8 +194,9 @@ fn data() -> impl Strategy<Value = Message> {
             }
         ),
         (work(), any::<u64>()).prop_map(|(work, size_bytes)| Message::Extend { work, size_bytes }),
-        (work(), any::<u64>())
-            .prop_map(|(work, offset_bytes)| Message::Chunk { work, offset_bytes }),
+        (work(), any::<u64>(), unpacked()).prop_map(|(work, offset_bytes, unpacked_bytes)| {
+            Message::Chunk { work, offset_bytes, unpacked_bytes }
+        }),
         (work(), digest()).prop_map(|(work, digest)| Message::Close { work, digest }),
         work().prop_map(|work| Message::Abort { work }),
         (work(), range(), digest()).prop_map(|(work, range, digest)| Message::Compare {
@@ -206,8 +211,9 @@ fn data() -> impl Strategy<Value = Message> {
         }),
         (work(), rel_path(), rel_path(), digested(kind()))
             .prop_map(|(work, from, to, metadata)| Message::Rename { work, from, to, metadata }),
-        any::<(u64, u64)>()
-            .prop_map(|(consumed_bytes, newest)| Message::Credit { consumed_bytes, newest }),
+        any::<(u64, u64, u64)>().prop_map(|(consumed_bytes, newest, waiting)| {
+            Message::Credit { consumed_bytes, newest, waiting }
+        }),
     ]
 }
 

@@ -187,7 +187,11 @@ fn check(message: &Message, payload_bytes: usize) -> Result<(), DecodeError> {
             own.as_ref().map_or(Ok(()), |own| check_own(own, Form::Digests))?;
             has_payload = true;
         }
-        Message::Put { .. } | Message::Chunk { .. } | Message::Close { .. } => has_payload = true,
+        Message::Put { unpacked_bytes, .. } | Message::Chunk { unpacked_bytes, .. } => {
+            unpacked_bytes.map_or(Ok(()), packed_length)?;
+            has_payload = true;
+        }
+        Message::Close { .. } => has_payload = true,
         Message::Rename { metadata, .. } => check_metadata(metadata, Form::Digests)?,
         Message::Refused { text, .. } | Message::Answer { answer: Answer::Failed { text }, .. } => {
             check_text(text)?;
@@ -289,6 +293,15 @@ fn check_metadata(metadata: &Metadata, form: Form) -> Result<(), DecodeError> {
         && (target.is_empty() || target.len() > Kind::TARGET_BYTES_MAX || target.contains(&0))
     {
         return Err(DecodeError::Impossible("link target"));
+    }
+    Ok(())
+}
+
+/// Refuses a length that no payload has, compressed or not.
+fn packed_length(unpacked_bytes: u32) -> Result<(), DecodeError> {
+    let bytes = unpacked_bytes as usize;
+    if bytes > Frame::PAYLOAD_BYTES_MAX {
+        return Err(DecodeError::Length { part: "unpacked payload", bytes });
     }
     Ok(())
 }

@@ -78,6 +78,8 @@ pub enum Message {
         /// How many bytes at the end of the payload are the directory's own metadata, to be set after the
         /// items; none if it is not there.
         own_bytes: u32,
+        /// How long everything before that is once decompressed; none if it is not compressed.
+        unpacked_bytes: Option<u32>,
     },
     /// `vd` A file too large for a `Put` begins.
     Open {
@@ -96,6 +98,8 @@ pub enum Message {
         work: WorkId,
         /// Where they belong; chunks come in order and without gaps.
         offset_bytes: u64,
+        /// How many they are once decompressed; none if they are not compressed.
+        unpacked_bytes: Option<u32>,
     },
     /// `vd` The file is complete and shall become visible: the encoded [`Closing`] is the payload.
     Close {
@@ -144,6 +148,8 @@ pub enum Message {
         consumed_bytes: u64,
         /// Sequence of the message consumed last.
         newest: u64,
+        /// Messages that have arrived and are not consumed.
+        waiting: u64,
     },
     /// `^c` How a `Compare` or `Listing` went.
     Answer {

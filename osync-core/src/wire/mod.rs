@@ -12,6 +12,7 @@
 pub mod message;
 pub mod encode;
 pub mod decode;
+pub mod packing;
 
 /// First bytes of every header.
 pub const MAGIC: [u8; 4] = *b"OSYN";

@@ -93,13 +93,13 @@ impl World {
         let at = self.random.index(content.len());
         match self.random.below(4) {
             0 => content.extend(fresh),
+            _ if self.extend_bytes_min.is_some() => {
+                content = fresh.into_iter().chain(content).collect();
+                self.remove(path);
+            }
             1 => {
                 content.splice(at..at, fresh);
                 // In place it would be a growing file of which a beginning may be sent.
-                self.remove(path);
-            }
-            _ if self.extend_bytes_min.is_some() => {
-                content = fresh.into_iter().chain(content).collect();
                 self.remove(path);
             }
             2 => {

@@ -308,7 +308,9 @@ impl World {
     fn affected(&self, directory: &RelPath, action: &Action) -> Vec<RelPath> {
         match action {
             Action::Put { payload, items_bytes, own_bytes, .. } => {
-                let put = decode::put(payload, *items_bytes, *own_bytes);
+                let payload = payload.clone().unpacked_before(*own_bytes);
+                let payload = payload.expect("from our own source");
+                let put = decode::put(&payload, *items_bytes, *own_bytes);
                 let items = put.expect("from our own source").items;
                 let paths = items.iter().filter_map(|(item, _)| directory.join(&item.name).ok());
                 paths.chain([directory.clone()]).collect()
@@ -358,10 +360,12 @@ fn writers() -> [Writer; 2] {
 fn line(action: &Action) -> String {
     match action {
         Action::Put { payload, items_bytes, own_bytes, work } => {
-            format!("{work:?} {:?}", decode::put(payload, *items_bytes, *own_bytes))
+            let payload = payload.clone().unpacked_before(*own_bytes);
+            let put = payload.and_then(|payload| decode::put(&payload, *items_bytes, *own_bytes));
+            format!("{work:?} {put:?}")
         }
         Action::Chunk { work, offset_bytes, payload } => {
-            format!("{work:?} chunk of {} at {offset_bytes}", payload.len())
+            format!("{work:?} chunk of {} at {offset_bytes}", payload.len_bytes())
         }
         Action::Listing { work, range, own, payload, .. } => {
             format!("{work:?} listing {range:?} {own:?} {:?}", decode::entries(payload))

@@ -18,6 +18,7 @@ use osync_core::runtime::content::OpenFile;
 use osync_core::runtime::read;
 use osync_core::runtime::waiting::Waiting;
 use osync_core::testing::mem_tree::MemTree;
+use osync_core::wire::packing::Packer;
 
 use crate::feed::Feed;
 use crate::filter::View;
@@ -62,6 +63,7 @@ pub(crate) struct Reading {
     session: u64,
     work: WorkId,
     job: Job,
+    pack_level: Option<i32>,
     open: Option<Box<OpenFile>>,
 }
 
@@ -139,6 +141,9 @@ impl World {
             options = options.with_marks_bytes_max(0); // As few as there may be.
         }
         options = options.with_extend_bytes_min(self.extend_bytes_min);
+        if self.random.chance(200) {
+            options = options.with_rate_max(Some(self.random.between(300_000, 3_000_000)));
+        }
         let counters = Arc::default();
         let machine = SourceControlService::new(
             options,
@@ -179,7 +184,7 @@ impl World {
     }
 
     pub(crate) fn on_reading(&mut self, reading: Reading) {
-        let Reading { incarnation, session, work, job, mut open } = reading;
+        let Reading { incarnation, session, work, job, pack_level, mut open } = reading;
         if incarnation != self.source.incarnation {
             return;
         }
@@ -189,7 +194,11 @@ impl World {
             self.source.read_at.insert(work, now);
         }
         let source = self.source.view.source();
-        let done = read::perform(source, &Waiting::default(), &job, &mut open, || now);
+        let mut done = read::perform(source, &Waiting::default(), &job, &mut open, || now);
+        if let Some(level) = pack_level {
+            let mut packer = Packer::default();
+            done.payloads().into_iter().for_each(|payload| packer.pack(payload, level));
+        }
         if let Done::Looked(Ok(looked)) = &done {
             self.trace(|| format!("read {work:?} {:?}", looked.outcomes));
         }
@@ -255,11 +264,11 @@ impl World {
                     self.trace(|| format!("source > {channel:?} {peer:?} {}", describe(&frame)));
                     self.send_to_sink(channel, &peer, &frame);
                 }
-                Output::Job { session, work, lane: _, job } => {
+                Output::Job { session, work, lane: _, job, pack_level } => {
                     let open = self.source.files.remove(&(session, work));
                     let incarnation = self.source.incarnation;
                     let at = self.now + self.random.delay(self.read_micros);
-                    let reading = Reading { incarnation, session, work, job, open };
+                    let reading = Reading { incarnation, session, work, job, pack_level, open };
                     self.schedule(at, Event::Reading(Box::new(reading)));
                 }
                 Output::Forget { session, work } => {

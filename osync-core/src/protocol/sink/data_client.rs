@@ -11,6 +11,7 @@ use crate::protocol::sequence::{Arrived, Inbound, Outbound};
 use crate::protocol::sink::task::{Action, Task, Ticket};
 use crate::queue::window::WINDOW_MESSAGES_MAX;
 use crate::wire::message::Message;
+use crate::wire::packing::Payload;
 
 /// Credit is granted after so many bytes, or when nothing is left to do.
 const CREDIT_BYTES: u64 = 32 * 1024;
@@ -83,7 +84,8 @@ impl DataClient {
     ) -> Result<(RelPath, Action), &'static str> {
         let fidelity = self.fidelity;
         Ok(match message {
-            Message::Put { work, directory, items_bytes, own_bytes } => {
+            Message::Put { work, directory, items_bytes, own_bytes, unpacked_bytes } => {
+                let payload = Payload { bytes: payload, unpacked_bytes };
                 (directory, Action::Put { work, payload, items_bytes, own_bytes })
             }
             Message::Open { work, path, size_bytes, from_basis } => {
@@ -103,7 +105,8 @@ impl DataClient {
             Message::Extend { work, size_bytes } => {
                 (self.large(work)?, Action::Extend { work, size_bytes })
             }
-            Message::Chunk { work, offset_bytes } => {
+            Message::Chunk { work, offset_bytes, unpacked_bytes } => {
+                let payload = Payload { bytes: payload, unpacked_bytes };
                 (self.large(work)?, Action::Chunk { work, offset_bytes, payload })
             }
             Message::Close { work, digest } => {
@@ -158,8 +161,11 @@ impl DataClient {
             return None;
         }
         self.granted_bytes = self.consumed_bytes;
-        let grant =
-            Message::Credit { consumed_bytes: self.consumed_bytes, newest: ticket.sequence };
+        let grant = Message::Credit {
+            consumed_bytes: self.consumed_bytes,
+            newest: ticket.sequence,
+            waiting: self.unfinished,
+        };
         Some((self.outbound.take(), grant))
     }
 }

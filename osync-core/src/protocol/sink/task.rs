@@ -8,6 +8,7 @@ use crate::model::metadata::Metadata;
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::wire::message::{Message, Range};
+use crate::wire::packing::Payload;
 
 /// One thing to be done to the sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub enum Action {
         /// To confirm.
         work: WorkId,
         /// Contents, the encoded items, and the directory's own metadata, to be set last.
-        payload: Bytes,
+        payload: Payload,
         /// How many bytes the items are.
         items_bytes: u32,
         /// How many bytes the directory's own metadata is.
@@ -101,7 +102,7 @@ pub enum Action {
         /// Where the bytes belong.
         offset_bytes: u64,
         /// The bytes.
-        payload: Bytes,
+        payload: Payload,
     },
     /// Make it visible.
     Close {

@@ -2,9 +2,6 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
-use crate::compare::delta::script::Op;
 use crate::compare::delta::sums::Key;
 use crate::model::digest::Digest;
 use crate::model::fidelity::Fidelity;
@@ -14,6 +11,7 @@ use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::ports::source::NamePage;
 use crate::wire::message::Basis;
+use crate::wire::packing::Payload;
 
 /// One thing to be read from the source now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -160,7 +158,7 @@ pub struct Looked {
     /// When that was read.
     pub own_read_at: Instant,
     /// Contents, then the encoded items.
-    pub payload: Bytes,
+    pub payload: Payload,
     /// How many bytes the items are.
     pub items_bytes: u32,
     /// What became of each name asked for, in order.
@@ -206,7 +204,7 @@ pub struct Piece {
     /// How long the file is by now.
     pub size_bytes: u64,
     /// The bytes; empty only if the file is.
-    pub chunk: Bytes,
+    pub chunk: Payload,
     /// Present once the file has been read to its end.
     pub end: Option<FileEnd>,
 }
@@ -224,13 +222,51 @@ pub struct Weighed {
 #[derive(Debug, Clone)]
 pub struct Matched {
     /// What comes next in the file.
-    pub ops: Vec<Op>,
+    pub steps: Vec<Step>,
     /// Whether further sums are needed before it goes on.
     pub wants_sums: bool,
     /// The file is the sink's version, byte for byte.
     pub is_same: bool,
     /// Present once the file has been gone through; the digest is the proof.
     pub end: Option<FileEnd>,
+}
+
+/// A step of putting a file together from the sink's version.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Blocks of the sink's version.
+    Copy {
+        /// The first.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+    /// Bytes that it does not have there.
+    Literal(Payload),
+}
+
+impl Done {
+    /// The payloads in it, which may be packed.
+    pub fn payloads(&mut self) -> Vec<&mut Payload> {
+        match self {
+            Self::Looked(Ok(looked)) => vec![&mut looked.payload],
+            Self::Read(Ok(Some(piece))) => vec![&mut piece.chunk],
+            Self::Matched(Ok(Some(matched))) => {
+                let literals = matched.steps.iter_mut().filter_map(|step| match step {
+                    Step::Literal(payload) => Some(payload),
+                    Step::Copy { .. } => None,
+                });
+                literals.collect()
+            }
+            Self::Listed(_)
+            | Self::Named(_)
+            | Self::Looked(_)
+            | Self::Stat(_)
+            | Self::Read(_)
+            | Self::Weighed(_)
+            | Self::Matched(_) => Vec::new(),
+        }
+    }
 }
 
 /// What is known once a large file has been read.

@@ -215,6 +215,25 @@ impl Transfer {
         Ok(())
     }
 
+    pub(super) fn solved(&mut self, directory: &RelPath, name: &Name, need: Need) {
+        if (!self.problems.is_empty() || !self.unsteady.is_empty())
+            && let Ok(path) = directory.join(name)
+        {
+            self.problems.solved(&path, need);
+            if need == Need::Content {
+                self.unsteady.remove(&path);
+            }
+        }
+    }
+
+    /// There is nothing to do at a name that a filter leaves out, and nothing to complain about.
+    pub(super) fn left_out(&mut self, directory: &RelPath, name: &Name) {
+        self.solved(directory, name, Need::Content);
+        if let Ok(path) = directory.join(name) {
+            self.problems.void_below(&path);
+        }
+    }
+
     /// Marks what failed again, now or later; the rest is done. A failure of no item concerns `whole`.
     #[expect(clippy::too_many_arguments, reason = "the parts of a piece of work and the moment")]
     fn confirm_names(

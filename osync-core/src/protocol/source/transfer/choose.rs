@@ -42,6 +42,8 @@ impl Transfer {
     /// Begins as much work as the window has room for.
     pub(super) fn pump(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.prove_due(now);
+        self.limits.on_time(now);
+        self.is_limited = false;
         if !self.is_draining && self.paused_until.is_none() {
             loop {
                 self.turn = (self.turn + 1) % BACKLOG_SHARE;
@@ -57,6 +59,9 @@ impl Transfer {
 
     /// Begins one thing of `lane`; `false` if there is nothing or no room.
     fn step(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
+        if self.is_beyond_limit(lane, now) {
+            return false;
+        }
         let reserve_bytes = if lane == Lane::Live { LIVE_RESERVE_BYTES } else { 0 };
         if self.jobs[lane as usize] >= JOBS_MAX[lane as usize]
             || self.data.window().room_bytes(reserve_bytes) <= self.reserved_bytes
@@ -98,12 +103,14 @@ impl Transfer {
 
     /// Bytes of content in one message at present: a small part of the window.
     fn batch_bytes_max(&self) -> u64 {
-        (self.data.window().size_bytes() / 2).clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
+        let bytes = (self.data.window().size_bytes() / 2).min(self.limits.message_bytes());
+        bytes.clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
     }
 
     /// Bytes in one chunk at present.
     pub(super) fn chunk_bytes_max(&self) -> u64 {
-        (self.data.window().size_bytes() / 4).clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
+        let bytes = (self.data.window().size_bytes() / 4).min(self.limits.message_bytes());
+        bytes.clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
     }
 
     /// Takes marks that are due: directories become visits, entries of one directory a message.

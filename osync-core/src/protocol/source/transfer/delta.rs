@@ -16,20 +16,20 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::compare::delta::script::Op;
 use crate::compare::delta::sums::{self, Key, SUM_BYTES};
 use crate::model::rel_path::RelPath;
 use crate::model::session_id::SessionId;
 use crate::model::work_id::WorkId;
 use crate::options::{Delta, SourceOptions};
 use crate::protocol::source::course::{Course, Matching, Paths};
-use crate::protocol::source::job::{Job, Matched, Weighed};
+use crate::protocol::source::job::{Job, Matched, Step, Weighed};
 use crate::protocol::source::transfer::{Breach, Output, Transfer};
 use crate::protocol::source::work::What;
 use crate::queue::mark::Lane;
 use crate::queue::mark_set::entry_path;
 use crate::wire::SUMS_BYTES_MAX;
 use crate::wire::message::{Basis, Message};
+use crate::wire::packing::Payload;
 
 /// Bytes of the sink's version in one request for sums: a few milliseconds of its time.
 const SIGN_BYTES: u64 = 4 * 1024 * 1024;
@@ -295,7 +295,7 @@ impl Transfer {
         now: Instant,
         out: &mut Vec<Output>,
     ) {
-        let Matched { ops, wants_sums, is_same, end } = matched;
+        let Matched { steps, wants_sums, is_same, end } = matched;
         let Some(work) = self.flight.works.get_mut(&id) else { return };
         let lane = work.lane;
         let What::Large {
@@ -311,15 +311,15 @@ impl Transfer {
         };
         let path = entry_path(directory, name);
         // A search that held back and found the same has said nothing, and nothing is begun.
-        let begins = !ops.is_empty() || end.is_some() && !is_same;
+        let begins = !steps.is_empty() || end.is_some() && !is_same;
         if begins && !std::mem::replace(is_begun, true) {
             let size_bytes = matching.size_bytes;
             let message =
                 Message::Open { work: id, path: path.clone(), size_bytes, from_basis: true };
             self.send_data(message, Bytes::new(), now, out);
         }
-        for op in ops {
-            self.send_op(id, op, now, out);
+        for step in steps {
+            self.send_step(id, step, now, out);
         }
         if let Some(end) = end {
             if !end.is_steady && !self.grown.contains(&path) {
@@ -344,24 +344,25 @@ impl Transfer {
         }
     }
 
-    fn send_op(&mut self, id: WorkId, op: Op, now: Instant, out: &mut Vec<Output>) {
+    fn send_step(&mut self, id: WorkId, step: Step, now: Instant, out: &mut Vec<Output>) {
         let Some(What::Large { offset_bytes, course: Course::Matching(matching), .. }) =
             self.flight.works.get_mut(&id).map(|work| &mut work.what)
         else {
             return;
         };
         let offset = *offset_bytes;
-        match op {
-            Op::Copy { first, count } => {
+        match step {
+            Step::Copy { first, count } => {
                 *offset_bytes += matching.bytes_of(first, count);
                 matching.copies.push_back(self.data.sent() + 1);
                 let message = Message::Copy { work: id, offset_bytes: offset, first, count };
                 self.send_data(message, Bytes::new(), now, out);
             }
-            Op::Literal(bytes) => {
-                *offset_bytes += bytes.len() as u64;
-                let message = Message::Chunk { work: id, offset_bytes: offset };
-                self.send_data(message, Bytes::from(bytes), now, out);
+            Step::Literal(payload) => {
+                *offset_bytes += payload.len_bytes();
+                let Payload { bytes, unpacked_bytes } = payload;
+                let message = Message::Chunk { work: id, offset_bytes: offset, unpacked_bytes };
+                self.send_data(message, bytes, now, out);
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::queue::claims::Claim;
 use crate::queue::mark::{Extent, Lane, Mark, Urgency};
 use crate::wire::encode;
 use crate::wire::message::{Closing, Message};
+use crate::wire::packing::Payload;
 
 /// Large files on their way at once, by lane.
 const LARGES_MAX: [usize; 2] = [4, 4];
@@ -115,7 +116,7 @@ impl Transfer {
         }
         let path = crate::queue::mark_set::entry_path(directory, name);
         let offset = *offset_bytes;
-        *offset_bytes += piece.chunk.len() as u64;
+        *offset_bytes += piece.chunk.len_bytes();
         *is_open = true;
         let begins = matches!(course, Course::Whole) && !std::mem::replace(is_begun, true);
         let lane = work.lane;
@@ -129,13 +130,10 @@ impl Transfer {
                 out,
             );
         }
-        if !piece.chunk.is_empty() && !gives_up {
-            self.send_data(
-                Message::Chunk { work: id, offset_bytes: offset },
-                piece.chunk,
-                now,
-                out,
-            );
+        let Payload { bytes, unpacked_bytes } = piece.chunk;
+        if !bytes.is_empty() && !gives_up {
+            let message = Message::Chunk { work: id, offset_bytes: offset, unpacked_bytes };
+            self.send_data(message, bytes, now, out);
         }
         match piece.end {
             None => self.ready_larges[lane as usize].push_back(id),

@@ -8,6 +8,7 @@
 //! delta.rs     files of which the sink has an older version
 //! grown.rs     files that were extended at the sink, until they are proven
 //! answers.rs   what the sink says             -> confirmed, or marks again
+//! limits.rs    how much may be sent a second
 //! sync.rs      is the sink in sync, how far behind is it
 //! ```
 //!
@@ -19,6 +20,7 @@ mod choose;
 mod results;
 mod large;
 mod delta;
+mod limits;
 mod answers;
 mod grown;
 mod sync;
@@ -31,7 +33,6 @@ use bytes::Bytes;
 
 use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
-use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::model::session_id::SessionId;
@@ -48,6 +49,7 @@ use crate::protocol::source::work::{InFlight, What, Work};
 use crate::queue::agenda::Agenda;
 use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::queue::pace::Pace;
+use crate::queue::pressure::Pressure;
 use crate::wire::encode;
 use crate::wire::message::{Envelope, Message};
 
@@ -73,6 +75,8 @@ pub enum Output {
         lane: Lane,
         /// What to read.
         job: Job,
+        /// At which level to compress what is read; none: not at all.
+        pack_level: Option<i32>,
     },
     /// Close the file that this work holds open.
     Forget {
@@ -121,6 +125,10 @@ pub struct Transfer {
     /// What the sink was told of them, and when.
     told: sync::Told,
     unsteady: HashMap<RelPath, large::Unsteady>,
+    pressure: Pressure,
+    limits: limits::Limits,
+    /// The last thing that kept more from being sent was a limit.
+    is_limited: bool,
     deltas: delta::Deltas,
     grown: grown::Grown,
     sync: Vec<sync::SyncWait>,
@@ -171,6 +179,9 @@ impl Transfer {
             problems: Problems::default(),
             told: sync::Told::default(),
             unsteady: HashMap::new(),
+            pressure: Pressure::new(options.compression),
+            limits: limits::Limits::new(options, now),
+            is_limited: false,
             deltas: delta::Deltas::new(session, options),
             grown: grown::Grown::default(),
             sync: Vec::new(),
@@ -195,11 +206,8 @@ impl Transfer {
         out: &mut Vec<Output>,
     ) -> Result<(), Breach> {
         match message {
-            Message::Credit { consumed_bytes, newest } => {
-                if !self.data.on_credit(consumed_bytes, newest, now) {
-                    return Err(Breach("credit for more than was sent"));
-                }
-                self.resume_copies();
+            Message::Credit { consumed_bytes, newest, waiting } => {
+                self.on_credit(consumed_bytes, newest, waiting, now)?;
             }
             Message::Basis { work, basis } => self.on_basis(work, basis, now, out)?,
             Message::Sums { work, sums } => self.on_sums(work, &sums, now, out)?,
@@ -248,6 +256,7 @@ impl Transfer {
             self.backlog.marks.next_due(),
             self.paused_until,
             self.grown.next_due(),
+            self.limit_ends(),
         ];
         for due in dues.into_iter().flatten().filter(|&due| due > now) {
             deadline = deadline.min(due);
@@ -309,7 +318,9 @@ impl Transfer {
         work.reserved_bytes = reserved_bytes;
         self.reserved_bytes += reserved_bytes;
         self.jobs[work.lane as usize] += 1;
-        out.push(Output::Job { session: self.session, work: id, lane: work.lane, job });
+        let pack_level = self.pressure.level();
+        let lane = work.lane;
+        out.push(Output::Job { session: self.session, work: id, lane, job, pack_level });
     }
 
     /// Ends a piece of work; marks that waited for it become due.
@@ -356,26 +367,8 @@ impl Transfer {
         out.push(Output::Event(Event::Problem(problem)));
     }
 
-    fn solved(&mut self, directory: &RelPath, name: &Name, need: Need) {
-        if (!self.problems.is_empty() || !self.unsteady.is_empty())
-            && let Ok(path) = directory.join(name)
-        {
-            self.problems.solved(&path, need);
-            if need == Need::Content {
-                self.unsteady.remove(&path);
-            }
-        }
-    }
-
-    /// There is nothing to do at a name that a filter leaves out, and nothing to complain about.
-    fn left_out(&mut self, directory: &RelPath, name: &Name) {
-        self.solved(directory, name, Need::Content);
-        if let Ok(path) = directory.join(name) {
-            self.problems.void_below(&path);
-        }
-    }
-
     fn send_data(&mut self, message: Message, payload: Bytes, now: Instant, out: &mut Vec<Output>) {
+        self.spend(&message, payload.len() as u64);
         let frame = self.data.frame(message, payload, now);
         Counters::add(&self.counters.wire_bytes, frame.len_bytes() as u64);
         self.data_sent_at = now;

@@ -302,9 +302,10 @@ impl Transfer {
             self.end(id, now, out);
             return;
         }
-        let (payload, own_bytes) = encode::with_own(looked.payload, own.as_ref());
-        let items_bytes = looked.items_bytes;
-        let message = Message::Put { work: id, directory, items_bytes, own_bytes };
+        let Looked { payload, items_bytes, .. } = looked;
+        let unpacked_bytes = payload.unpacked_bytes;
+        let (payload, own_bytes) = encode::with_own(payload.bytes, own.as_ref());
+        let message = Message::Put { work: id, directory, items_bytes, own_bytes, unpacked_bytes };
         self.send_data(message, payload, now, out);
     }
 
