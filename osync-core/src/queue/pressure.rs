@@ -15,6 +15,9 @@ const STEP: Duration = Duration::from_millis(50);
 /// What is seen of the link in that time at the least.
 const SIGHTS_MIN: u32 = 8;
 
+/// A link that carries so many bytes a second is faster than any thread compresses.
+const FAST_BYTES_PER_SECOND: u64 = 128 * 1024 * 1024;
+
 /// How hard to compress for one sink.
 #[derive(Debug)]
 pub struct Pressure {
@@ -24,6 +27,8 @@ pub struct Pressure {
     /// How often the link was seen, and how often it was full.
     seen: u32,
     full: u32,
+    /// Bytes that arrived in that time.
+    bytes: u64,
     since: Option<Instant>,
 }
 
@@ -31,7 +36,7 @@ impl Pressure {
     /// Nothing is known of the link yet.
     #[must_use]
     pub fn new(mode: Compression) -> Self {
-        Self { mode, step: 0, seen: 0, full: 0, since: None }
+        Self { mode, step: 0, seen: 0, full: 0, bytes: 0, since: None }
     }
 
     /// The level to compress at now; `None`: not at all.
@@ -44,20 +49,24 @@ impl Pressure {
         }
     }
 
-    /// At `now` the link was full, with nothing waiting at the sink, or it was not.
-    pub fn on_sight(&mut self, is_full: bool, now: Instant) {
+    /// At `now` the link was full, with nothing waiting at the sink, or it was not; `bytes` more have arrived.
+    pub fn on_sight(&mut self, is_full: bool, bytes: u64, now: Instant) {
         self.seen += 1;
         self.full += u32::from(is_full);
+        self.bytes = self.bytes.saturating_add(bytes);
         let since = *self.since.get_or_insert(now);
-        if self.seen < SIGHTS_MIN || now.saturating_duration_since(since) < STEP {
+        let passed = now.saturating_duration_since(since);
+        if self.seen < SIGHTS_MIN || passed < STEP {
             return;
         }
-        if self.full * 4 > self.seen * 3 {
+        let micros = passed.as_micros().max(1);
+        let is_fast = u128::from(self.bytes) * 1_000_000 / micros > FAST_BYTES_PER_SECOND.into();
+        if self.full * 4 > self.seen * 3 && !is_fast {
             self.step = (self.step + 1).min(LEVELS.len() - 1);
-        } else if self.full * 2 < self.seen {
+        } else if self.full * 2 < self.seen || is_fast {
             self.step = self.step.saturating_sub(1);
         }
-        (self.seen, self.full, self.since) = (0, 0, Some(now));
+        (self.seen, self.full, self.bytes, self.since) = (0, 0, 0, Some(now));
     }
 }
 
@@ -65,10 +74,10 @@ impl Pressure {
 mod tests {
     use super::*;
 
-    fn watch(pressure: &mut Pressure, is_full: bool, at: &mut Instant) {
+    fn watch(pressure: &mut Pressure, is_full: bool, bytes: u64, at: &mut Instant) {
         for _ in 0..40 {
             *at += Duration::from_millis(10);
-            pressure.on_sight(is_full, *at);
+            pressure.on_sight(is_full, bytes, *at);
         }
     }
 
@@ -78,10 +87,20 @@ mod tests {
         let mut now = Instant::now();
         assert_eq!(pressure.level(), None);
 
-        watch(&mut pressure, true, &mut now);
+        watch(&mut pressure, true, 10_000, &mut now);
         assert_eq!(pressure.level(), Some(9));
 
-        watch(&mut pressure, false, &mut now);
+        watch(&mut pressure, false, 10_000, &mut now);
+        assert_eq!(pressure.level(), None);
+    }
+
+    #[test]
+    fn a_fast_link_is_never_compressed_for_however_full_it_is() {
+        let mut pressure = Pressure::new(Compression::Auto);
+        let mut now = Instant::now();
+
+        watch(&mut pressure, true, 3_000_000, &mut now);
+
         assert_eq!(pressure.level(), None);
     }
 
@@ -90,7 +109,7 @@ mod tests {
         for (mode, level) in [(Compression::Off, None), (Compression::Level(5), Some(5))] {
             let mut pressure = Pressure::new(mode);
             let mut now = Instant::now();
-            watch(&mut pressure, true, &mut now);
+            watch(&mut pressure, true, 10_000, &mut now);
             assert_eq!(pressure.level(), level);
         }
     }

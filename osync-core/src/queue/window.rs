@@ -78,6 +78,12 @@ impl Window {
         self.in_flight_bytes() * 2 >= self.size_bytes()
     }
 
+    /// How many of `consumed_bytes` were not known to be consumed.
+    #[must_use]
+    pub fn fresh_bytes(&self, consumed_bytes: u64) -> u64 {
+        consumed_bytes.saturating_sub(self.consumed_bytes)
+    }
+
     /// Messages sent and not known to be consumed.
     #[must_use]
     pub fn in_flight_messages(&self) -> u64 {

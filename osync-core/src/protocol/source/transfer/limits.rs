@@ -71,7 +71,8 @@ impl Transfer {
         // What waits at the sink waits for the sink, not for the link.
         let is_link = waiting.saturating_mul(2) <= window.in_flight_messages();
         let is_full = is_link && (self.is_limited || window.is_half_full());
-        self.pressure.on_sight(is_full, now);
+        let fresh_bytes = window.fresh_bytes(consumed_bytes);
+        self.pressure.on_sight(is_full, fresh_bytes, now);
         if !self.data.on_credit(consumed_bytes, newest, now) {
             return Err(Breach("credit for more than was sent"));
         }
