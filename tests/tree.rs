@@ -44,6 +44,11 @@ impl Pair {
         assert!(differences.is_empty(), "{}", shown(&differences));
     }
 
+    /// Whether they are equal now.
+    pub(crate) fn is_equal(&self) -> bool {
+        self.differences().is_empty()
+    }
+
     /// Waits until both are equal; to be called when the source holds still.
     pub(crate) fn assert_equal_within(&self, limit: Duration, what: &str) {
         self.assert_copy_within(&self.target, limit, what);

@@ -198,34 +198,4 @@ proptest! {
         let longer = [&payload[..], &[0]].concat();
         prop_assert!(decode::entries(&longer).is_err());
     }
-
-    #[test]
-    fn mutated_messages_are_refused_or_valid_and_never_a_panic(
-        message in strategies::message(),
-        at in any::<prop::sample::Index>(),
-        byte in any::<u8>(),
-        payload in prop::collection::vec(any::<u8>(), 0..64),
-        items_bytes in any::<u32>(),
-        own_bytes in 0..64_u32,
-    ) {
-        let mut frame =
-            encode::frame(&Envelope { session: 1, sequence: 1, message }, Bytes::new());
-        let mut header = frame.header.to_vec();
-        let at = at.index(header.len());
-        header[at] = byte;
-        frame.header = Bytes::from(header);
-        if let Ok(envelope) = decode::envelope(&frame) {
-            let again = encode::frame(&envelope, Bytes::new());
-            prop_assert_eq!(decode::envelope(&again), Ok(envelope));
-        }
-        if let Ok(entries) = decode::entries(&payload) {
-            prop_assert!(entries.len() <= payload.len());
-        }
-        for items_bytes in [items_bytes, items_bytes % 64] {
-            if let Ok(put) = decode::put(&payload, items_bytes, own_bytes) {
-                prop_assert!(put.items.len() <= payload.len());
-            }
-        }
-        drop(decode::closing(&payload));
-    }
 }

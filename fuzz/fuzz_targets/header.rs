@@ -1,0 +1,8 @@
+//! Headers: the envelope and every message in it.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use osync_core::testing::decoding;
+
+fuzz_target!(|bytes: &[u8]| decoding::check_header(bytes));
