@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::program::{self, SOON};
 use crate::tree::{self, Pair};
 use crate::wait;
@@ -107,8 +109,12 @@ fn falls_ill_and_gets_well(
     assert_whole(&pair.target);
     mounted.change(well);
     pair.assert_equal_within(RETRIED, "when it is well again");
-    sick.terminate();
     healthy.terminate();
+    // It may not know yet that the last problem is solved.
+    sick.signal(Signal::TERM);
+    sick.wait_exit(SOON);
+    let (status, log) = addresses.start_sink_once(&pair.target).wait_exit(SOON);
+    assert_eq!(status.code(), Some(0), "{log}");
     source.terminate();
     pair.assert_equal();
 }

@@ -54,14 +54,21 @@ impl Trouble {
 
 impl Problems {
     /// Records a failure at `path`; returns how long to wait, and whether it is the first there.
+    ///
+    /// Only what fails again when its time has come waits longer the next time: a directory is touched with
+    /// every change in it, and a hundred of them in a moment say no more than one.
     pub fn add(&mut self, path: &RelPath, cause: &str, now: Instant) -> (Duration, bool) {
-        let attempts = match self.troubles.get(path) {
-            Some(trouble) if !trouble.is_inexact => trouble.attempts.saturating_add(1),
-            Some(_) | None => 0,
+        let known = self.troubles.get(path).filter(|trouble| !trouble.is_inexact);
+        let (attempts, retry_at) = match known {
+            Some(trouble) if now < trouble.retry_at => (trouble.attempts, trouble.retry_at),
+            known => {
+                let attempts = known.map_or(0, |trouble| trouble.attempts.saturating_add(1));
+                let wait = RETRY_MIN.saturating_mul(1 << attempts.min(6)).min(RETRY_MAX);
+                (attempts, now + wait)
+            }
         };
-        let wait = RETRY_MIN.saturating_mul(1 << attempts.min(6)).min(RETRY_MAX);
-        let (cause, retry_at) = (cause.to_owned(), now + wait);
-        (wait, self.insert(path, Trouble { attempts, cause, retry_at, is_inexact: false }))
+        let trouble = Trouble { attempts, cause: cause.to_owned(), retry_at, is_inexact: false };
+        (retry_at.saturating_duration_since(now), self.insert(path, trouble))
     }
 
     /// Records that the sink has at `path` what the source may never have had; it is sent again at
@@ -234,12 +241,25 @@ mod tests {
 
         assert_eq!(problems.add(&path("a"), "no", now), (RETRY_MIN, true));
         assert!(is_news(&problems));
-        assert_eq!(problems.add(&path("a"), "no", now), (2 * RETRY_MIN, false));
+        assert_eq!(problems.add(&path("a"), "no", now + RETRY_MIN), (2 * RETRY_MIN, false));
         assert!(!is_news(&problems));
         problems.add(&path("a"), "other", now);
         assert!(is_news(&problems));
         problems.void_below(&RelPath::root());
         assert!(is_news(&problems));
         assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn what_fails_before_its_time_waits_no_longer() {
+        let mut problems = Problems::default();
+        let (now, half) = (Instant::now(), RETRY_MIN / 2);
+        assert_eq!(problems.add(&path("a"), "no", now), (RETRY_MIN, true));
+
+        for _ in 0..9 {
+            assert_eq!(problems.add(&path("a"), "no", now + half), (half, false));
+        }
+
+        assert_eq!(problems.add(&path("a"), "no", now + RETRY_MIN), (2 * RETRY_MIN, false));
     }
 }
