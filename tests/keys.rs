@@ -23,16 +23,16 @@ const REFUSAL_BYTES_MAX: u64 = 400;
 const CUT_MAX: Duration = Duration::from_secs(5);
 
 /// A source with keys, its allow-list, and room for more keys.
-struct Guarded {
-    pair: Pair,
+pub(crate) struct Guarded {
+    pub(crate) pair: Pair,
     keys: PathBuf,
     allow: PathBuf,
-    source: Osync,
-    addresses: Addresses,
+    pub(crate) source: Osync,
+    pub(crate) addresses: Addresses,
 }
 
 impl Guarded {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let pair = Pair::new();
         tree::fill(&pair.source, 5, 5);
         let base = pair.source.parent().unwrap();
@@ -57,11 +57,11 @@ impl Guarded {
     }
 
     /// The directory of a new pair of keys.
-    fn key(&self, name: &str) -> PathBuf {
+    pub(crate) fn key(&self, name: &str) -> PathBuf {
         keygen(&self.keys.join(name))
     }
 
-    fn admit(&self, key: &Path) {
+    pub(crate) fn admit(&self, key: &Path) {
         let name = key.file_name().unwrap();
         let list = self.allow.join(name).with_extension("pub");
         fs::copy(key.join("osync.pub"), list).unwrap();
@@ -73,7 +73,7 @@ impl Guarded {
     }
 
     /// A sink with `key` that trusts the source's, or that of `source`.
-    fn start_sink(&self, key: &Path, source: Option<&Path>, name: &str) -> Osync {
+    pub(crate) fn start_sink(&self, key: &Path, source: Option<&Path>, name: &str) -> Osync {
         let source = source.map_or_else(|| self.keys.join("source"), Path::to_owned);
         let Addresses { control, data } = &self.addresses;
         Osync::start(arguments![
@@ -92,7 +92,7 @@ impl Guarded {
         ])
     }
 
-    fn target(&self, name: &str) -> PathBuf {
+    pub(crate) fn target(&self, name: &str) -> PathBuf {
         self.pair.target.with_extension(name)
     }
 
@@ -101,7 +101,7 @@ impl Guarded {
     }
 }
 
-fn keygen(directory: &Path) -> PathBuf {
+pub(crate) fn keygen(directory: &Path) -> PathBuf {
     let output = command(arguments!["keygen", directory]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     directory.to_owned()

@@ -11,6 +11,7 @@ mod tree;
 mod churn;
 
 mod arguments;
+mod discovery;
 mod faults;
 mod filters;
 mod keys;

@@ -46,6 +46,11 @@ pub(crate) fn handle_signals() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Whether a signal has asked the process to end.
+pub(crate) fn is_asked_to_end() -> bool {
+    ASKED_TO_END.load(Ordering::Relaxed)
+}
+
 /// Has `waiting` look at once when a signal comes, on a thread that lives as long as the process.
 fn wake_on_signal(waiting: Thread) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;

@@ -8,6 +8,7 @@ use osync_core::adapters::transport::zmq::keys::{AllowList, KeyError, KeyPair, r
 use osync_core::model::key::PublicKey;
 
 use crate::args::{SinkKeys, SourceKeys};
+use crate::follow::on_hangup;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -21,17 +22,19 @@ pub(crate) fn generate(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A source's transport, and the list that it admits, to be read again on request.
+/// A source's transport and its key. The list that it admits is read again on SIGHUP.
 pub(crate) fn source_transport(
     arguments: &SourceKeys,
-) -> Result<(ZmqTransport, Option<Arc<AllowList>>)> {
+) -> Result<(ZmqTransport, Option<PublicKey>)> {
     match (&arguments.key, &arguments.allow) {
         (Some(key), Some(allow)) => {
             let own = KeyPair::load(key)?;
             log::info!("public key of this source: {}", own.public());
+            let public = own.public();
             let list = Arc::new(AllowList::open(allow));
             let transport = ZmqTransport::with_keys(own)?.admitting(Arc::clone(&list))?;
-            Ok((transport, Some(list)))
+            on_hangup(move || list.reread())?;
+            Ok((transport, Some(public)))
         }
         _ if arguments.insecure => {
             log::warn!(
@@ -46,15 +49,16 @@ pub(crate) fn source_transport(
     }
 }
 
-/// A sink's transport.
-pub(crate) fn sink_transport(arguments: &SinkKeys) -> Result<ZmqTransport> {
+/// A sink's transport, and the key that it trusts.
+pub(crate) fn sink_transport(arguments: &SinkKeys) -> Result<(ZmqTransport, Option<PublicKey>)> {
     let (Some(key), Some(source)) = (&arguments.key, &arguments.source_key) else {
         log::info!("no keys: the connection is neither encrypted nor authenticated");
-        return Ok(ZmqTransport::new());
+        return Ok((ZmqTransport::new(), None));
     };
     let own = KeyPair::load(key)?;
     log::info!("public key of this sink: {}", own.public());
-    Ok(ZmqTransport::with_keys(own)?.trusting(source_key(source)?))
+    let trusted = source_key(source)?;
+    Ok((ZmqTransport::with_keys(own)?.trusting(trusted), Some(trusted)))
 }
 
 /// The key that is written out, or in the file of this name.

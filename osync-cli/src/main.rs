@@ -7,6 +7,7 @@
 
 mod args;
 mod directories;
+mod discovery;
 mod follow;
 mod keys;
 mod render;
@@ -17,6 +18,7 @@ use std::iter;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use osync_core::adapters::filters::FilteredSource;
 use osync_core::adapters::fs::sink::DirectorySink;
@@ -85,10 +87,7 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             let source = directories::existing(&source)?;
             let renderer = Arc::new(Renderer::install());
             let (entries, feed) = opened(&source, &source_arguments)?;
-            let (transport, allow_list) = keys::source_transport(&keys)?;
-            if let Some(list) = allow_list {
-                follow::on_hangup(move || list.reread())?;
-            }
+            let (transport, public) = keys::source_transport(&keys)?;
             let endpoint = SourceEndpoint::start(
                 entries,
                 feed,
@@ -98,14 +97,20 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
                 renderer.clone(),
             )?;
             log::info!("serving {} on {}", source.display(), endpoint.details());
+            let announce = |name| discovery::announce(name, &endpoint.details(), public);
+            let _announcement = keys.announce.as_deref().map(announce).transpose()?;
             follow(Endpoint::Source(endpoint), false, &renderer)
         }
-        Command::Sink { target, channels, name, once, keys, sink_arguments } => {
+        Command::Sink { target, channels, from, name, once, keys, sink_arguments } => {
             let target = directories::made(&target)?;
             let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
-            let details = ConnectionDetails::from(channels);
             let renderer = Arc::new(Renderer::install());
-            let transport = keys::sink_transport(&keys)?;
+            let (mut transport, trusted) = keys::sink_transport(&keys)?;
+            let mut details = ConnectionDetails::from(channels);
+            if let Some(instance) = from {
+                let Some(found) = discovery::find(&instance, trusted)? else { return Ok(0) };
+                (details, transport) = (found.details, transport.finding(found.finder));
+            }
             log::info!("keeping {} equal to the source at {details}, as {name}", target.display());
             let endpoint = SinkEndpoint::start(
                 Arc::new(DirectorySink::open(&target)?),
@@ -122,10 +127,7 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             let details = ConnectionDetails::from(channels);
             let renderer = Arc::new(Renderer::install());
             let (sink, feed) = RelaySink::new(Arc::new(DirectorySink::open(&target)?));
-            let (downstream, allow_list) = keys::source_transport(&serving.keys(&keys))?;
-            if let Some(list) = allow_list {
-                follow::on_hangup(move || list.reread())?;
-            }
+            let (downstream, _) = keys::source_transport(&serving.keys(&keys))?;
             let source = SourceEndpoint::start(
                 Arc::new(DirectorySource::open(&target)?),
                 Box::new(feed),
@@ -139,14 +141,19 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
                 target.display(),
                 source.details()
             );
+            let (upstream, _) = keys::sink_transport(&keys)?;
             let sink = SinkEndpoint::start(
                 Arc::new(sink),
-                &keys::sink_transport(&keys)?,
+                &upstream,
                 &details,
                 sink_arguments.options().with_name(name),
                 renderer.clone(),
             )?;
             follow(Endpoint::Relay(sink, source), false, &renderer)
+        }
+        Command::Discover { seconds } => {
+            discovery::list(Duration::from_secs(seconds))?;
+            Ok(0)
         }
         Command::Keygen { directory } => {
             keys::generate(&directory)?;

@@ -19,6 +19,10 @@ pub(crate) struct SourceKeys {
     /// everything in SRC.
     #[arg(long, conflicts_with = "key")]
     pub(crate) insecure: bool,
+    /// Announces this source under NAME (1 to 63 bytes) in the local network, by multicast DNS, so that
+    /// `osync discover` lists it and `osync sink --from NAME` finds it. Needs an address of the network.
+    #[arg(long, value_name = "NAME", value_parser = crate::discovery::instance)]
+    pub(crate) announce: Option<String>,
 }
 
 /// Which source a sink trusts.

@@ -85,6 +85,10 @@ pub(crate) enum Command {
         target: PathBuf,
         #[command(flatten)]
         channels: Channels,
+        /// Finds the source that announces itself as NAME in the local network, and follows it to other
+        /// addresses; instead of `--control` and `--data`. With keys nobody else can pass for it.
+        #[arg(long, value_name = "NAME", conflicts_with_all = ["control", "data"], value_parser = crate::discovery::instance)]
+        from: Option<String>,
         /// What this sink calls itself: 1 to 255 bytes. The source knows it again by this name.
         /// [default: host name and path of DST]
         #[arg(long, value_parser = |text: &str| SinkId::new(text))]
@@ -119,6 +123,13 @@ pub(crate) enum Command {
         keys: SinkKeys,
         #[command(flatten)]
         sink_arguments: SinkArguments,
+    },
+    /// Lists the sources that announce themselves in the local network: name, addresses of the command and
+    /// the data channel, version of the protocol, fingerprint of the key.
+    Discover {
+        /// How long to listen, in seconds, 1 to 60.
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+        seconds: u64,
     },
     /// Makes a pair of keys, osync.key and osync.pub, in DIR. Existing keys are never overwritten.
     Keygen {
@@ -173,7 +184,7 @@ impl Serving {
     /// Whom. The key is that of the sink.
     pub(crate) fn keys(&self, sink: &SinkKeys) -> SourceKeys {
         let key = sink.key.clone().filter(|_| self.allow.is_some());
-        SourceKeys { key, allow: self.allow.clone(), insecure: self.insecure }
+        SourceKeys { key, allow: self.allow.clone(), insecure: self.insecure, announce: None }
     }
 }
 

@@ -22,6 +22,14 @@ impl PublicKey {
         Self(bytes)
     }
 
+    /// A short name for the key that nobody can make another key for: 32 hexadecimal digits of its hash.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut digits = blake3::hash(&self.0).to_hex().to_string();
+        digits.truncate(32);
+        digits
+    }
+
     /// Its bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; Self::BYTES] {

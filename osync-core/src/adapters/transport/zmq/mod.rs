@@ -50,13 +50,18 @@ use source_link::ZmqSource;
 pub struct ZmqTransport {
     sockets: Sockets,
     is_insecure: bool,
+    finder: Option<Finder>,
 }
+
+/// Says where the source is now; `None`: where it was. Called on the transport's thread, must not wait.
+pub type Finder = Arc<dyn Fn() -> Option<ConnectionDetails> + Send + Sync>;
 
 impl ZmqTransport {
     /// Starts ZeroMQ without keys.
     #[must_use]
     pub fn new() -> Self {
-        Self { sockets: Sockets { context: Context::new(), keys: None }, is_insecure: false }
+        let sockets = Sockets { context: Context::new(), keys: None };
+        Self { sockets, is_insecure: false, finder: None }
     }
 
     /// Starts ZeroMQ with the keys of this end. Then say [`ZmqTransport::admitting`] of a source,
@@ -70,7 +75,7 @@ impl ZmqTransport {
         }
         let keys = Keys { own, admitted: None, trusted: None };
         let sockets = Sockets { context: Context::new(), keys: Some(keys) };
-        Ok(Self { sockets, is_insecure: false })
+        Ok(Self { sockets, is_insecure: false, finder: None })
     }
 
     /// Lets a source admit the sinks in `list` and nobody else. Call once, and only with keys.
@@ -92,6 +97,12 @@ impl ZmqTransport {
             keys.trusted = Some(key);
         }
         self
+    }
+
+    /// Lets a sink ask `finder` where its source is whenever it connects anew.
+    #[must_use]
+    pub fn finding(self, finder: Finder) -> Self {
+        Self { finder: Some(finder), ..self }
     }
 
     /// Lets a source without keys bind any address: whoever reaches it can read everything.
@@ -157,7 +168,8 @@ impl Transport for ZmqTransport {
             let reason = "there is no key to know the source by: give one".to_owned();
             return Err(TransportError::Address { address: details.control.clone(), reason });
         }
-        let sink = ZmqSink::connect(self.sockets.clone(), details.clone(), arrivals)?;
+        let finder = self.finder.clone();
+        let sink = ZmqSink::connect(self.sockets.clone(), details.clone(), finder, arrivals)?;
         Ok(Box::new(sink))
     }
 }

@@ -3,6 +3,7 @@
 use crossbeam_channel::{Sender, bounded};
 use zmq::Socket;
 
+use crate::adapters::transport::zmq::Finder;
 use crate::adapters::transport::zmq::io_thread::{End, Inbox, IoThread};
 use crate::adapters::transport::zmq::socket::{
     CONTROL_PART_BYTES_MAX, CREDIT_PART_BYTES_MAX, Sockets,
@@ -21,6 +22,7 @@ impl ZmqSink {
     pub(super) fn connect(
         sockets: Sockets,
         details: ConnectionDetails,
+        finder: Option<Finder>,
         arrivals: Sender<Arrival>,
     ) -> Result<Self, TransportError> {
         let (thread, ()) = IoThread::start(arrivals, move || {
@@ -29,6 +31,7 @@ impl ZmqSink {
                 data: None,
                 sockets,
                 details,
+                finder,
             };
             Ok((end, ()))
         })?;
@@ -71,6 +74,7 @@ struct SinkEnd {
     data: Option<Socket>,
     sockets: Sockets,
     details: ConnectionDetails,
+    finder: Option<Finder>,
 }
 
 impl SinkEnd {
@@ -82,6 +86,12 @@ impl SinkEnd {
 
     fn reset(&mut self) -> Result<(), TransportError> {
         self.data = None;
+        if let Some(found) = self.finder.as_ref().and_then(|finder| finder())
+            && found != self.details
+        {
+            log::info!("the source is at {found} now");
+            self.details = found;
+        }
         self.control = self.sockets.control_dealer(&self.details.control)?;
         Ok(())
     }

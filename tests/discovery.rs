@@ -1,0 +1,141 @@
+//! Sources found by name, between two network namespaces joined by a cable.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::{self, Command};
+use std::time::Duration;
+
+use crate::keys::keygen;
+use crate::program::{Osync, SOON, arguments, command};
+use crate::tree::{self, Pair};
+use crate::wait;
+
+/// Finding a source again after it moved: silence, and then some attempts.
+const FOUND_AGAIN_MAX: Duration = Duration::from_secs(40);
+
+/// Two network namespaces, removed when dropped.
+struct Network {
+    names: [String; 2],
+}
+
+impl Network {
+    /// `None`, with the reason printed, where this cannot be had.
+    fn new() -> Option<Self> {
+        if !tree::is_root() {
+            println!("skipped: only root can make network namespaces");
+            return None;
+        }
+        let names = ["a", "b"].map(|end| format!("osync-{}-{end}", process::id()));
+        let network = Self { names };
+        let [a, b] = &network.names;
+        let (cable_a, cable_b) = (format!("osa{}", process::id()), format!("osb{}", process::id()));
+        let steps = [
+            format!("netns add {a}"),
+            format!("netns add {b}"),
+            format!("link add {cable_a} netns {a} type veth peer name {cable_b} netns {b}"),
+            format!("-n {a} addr add 10.213.7.1/24 dev {cable_a}"),
+            format!("-n {b} addr add 10.213.7.2/24 dev {cable_b}"),
+            format!("-n {a} link set {cable_a} up"),
+            format!("-n {b} link set {cable_b} up"),
+            format!("-n {a} addr add 10.213.7.3/24 dev {cable_a}"),
+        ];
+        for step in steps {
+            if !ip(&step) {
+                println!("skipped: cannot run: ip {step}");
+                return None;
+            }
+        }
+        Some(network)
+    }
+
+    /// Osync with these arguments in the namespace `end`.
+    fn command(&self, end: usize, arguments: &[&OsStr]) -> Command {
+        let osync = command(arguments);
+        let mut inside = Command::new("ip");
+        inside.args(["netns", "exec", &self.names[end]]).arg(osync.get_program());
+        inside.args(osync.get_args()).env_remove("RUST_LOG");
+        inside
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for name in &self.names {
+            ip(&format!("netns del {name}"));
+        }
+    }
+}
+
+fn ip(arguments: &str) -> bool {
+    let output = Command::new("ip").args(arguments.split(' ')).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_sink_finds_its_source_by_name_and_follows_it_to_another_address_and_port() {
+    let Some(network) = Network::new() else { return };
+    let pair = Pair::new();
+    tree::fill(&pair.source, 3, 3);
+    let base = pair.source.parent().unwrap();
+    let [ours, theirs, liar] = ["source", "sink", "liar"].map(|name| keygen(&base.join(name)));
+    let start_source = |key: &Path, control: &str, data: &str| {
+        Osync::spawn(&mut network.command(
+            0,
+            arguments![
+                "source",
+                pair.source,
+                "--announce",
+                "pool",
+                "--key",
+                key.join("osync.key"),
+                "--allow",
+                theirs.join("osync.pub"),
+                "--control",
+                control,
+                "--data",
+                data
+            ],
+        ))
+    };
+    let source = start_source(&ours, "tcp://10.213.7.1:7560", "tcp://10.213.7.1:7561");
+    source.wait_line("announced as pool");
+
+    let listed = || {
+        let output = network.command(1, arguments!["discover", "--seconds", "2"]).output().unwrap();
+        let list = String::from_utf8(output.stdout).unwrap();
+        list.contains("pool\ttcp://10.213.7.1:7560\ttcp://10.213.7.1:7561\tversion 2\t")
+            .then_some(())
+    };
+    wait::for_value(SOON, listed, || source.log());
+
+    let sink = Osync::spawn(&mut network.command(
+        1,
+        arguments![
+            "sink",
+            pair.target,
+            "--from",
+            "pool",
+            "--key",
+            theirs.join("osync.key"),
+            "--source-key",
+            ours.join("osync.pub")
+        ],
+    ));
+    sink.wait_line("in sync: ");
+    pair.assert_equal();
+
+    // It goes, and a liar takes its name: the sink does not fall for it.
+    source.terminate();
+    let impostor = start_source(&liar, "tcp://10.213.7.1:7660", "tcp://10.213.7.1:7661");
+    sink.wait_line("somebody else announces pool");
+    impostor.terminate();
+
+    let source = start_source(&ours, "tcp://10.213.7.3:7760", "tcp://10.213.7.3:7761");
+    tree::write(&pair.source, "after", "moved");
+    let arrived = || fs::read(pair.target.join("after")).is_ok().then_some(());
+    wait::for_value(FOUND_AGAIN_MAX, arrived, || format!("{}\n{}", sink.log(), source.log()));
+    sink.wait_line("the source is at tcp://10.213.7.3:7760");
+    sink.terminate();
+    source.terminate();
+}
