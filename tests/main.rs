@@ -11,6 +11,7 @@ mod tree;
 mod churn;
 
 mod arguments;
+mod attacks;
 mod discovery;
 mod faults;
 mod filters;
@@ -22,3 +23,4 @@ mod problems;
 mod relay;
 mod small_target;
 mod unsteady;
+mod swaps;

@@ -1,4 +1,4 @@
-//! Checks the house by reading the source: headers, lengths, layers, purity.
+//! Checks the house by reading the source: headers, lengths, layers, purity, confinement.
 //!
 //! `mod.rs` of a layer lists its modules low to high, and imports point down only, between layers and
 //! inside them. So there are no circles, and a reader knows where to begin. Unit tests are exempt
@@ -32,6 +32,68 @@ const ORDERED: [&str; 6] = ["model", "ports", "queue", "compare", "wire", "proto
 const PURE: [&str; 5] = ["model", "queue", "compare", "wire", "protocol"];
 /// What a pure layer never names.
 const IMPURE: [&str; 5] = ["std::fs", "std::net", "std::thread", "Instant::now", "SystemTime::now"];
+
+/// Adapters that touch trees: whatever they do there is relative to a descriptor.
+const CONFINED: [&str; 2] = ["adapters/fs/", "adapters/feed/"];
+/// What finds a file by a path from outside, or by one that somebody can swap a link into.
+const PATH_CALLS: [&str; 32] = [
+    "std::fs",
+    "CWD",
+    "File::open",
+    "File::create",
+    "OpenOptions",
+    "canonicalize(",
+    "read_dir(",
+    "symlink_metadata(",
+    ".exists()",
+    ".is_dir()",
+    "fs::access(",
+    "fs::chmod(",
+    "fs::chown(",
+    "fs::getxattr(",
+    "fs::lgetxattr(",
+    "fs::link(",
+    "fs::listxattr(",
+    "fs::llistxattr(",
+    "fs::lremovexattr(",
+    "fs::lsetxattr(",
+    "fs::lstat(",
+    "fs::mkdir(",
+    "fs::open(",
+    "fs::readlink(",
+    "fs::removexattr(",
+    "fs::rename(",
+    "fs::rmdir(",
+    "fs::setxattr(",
+    "fs::stat(",
+    "fs::statfs(",
+    "fs::symlink(",
+    "fs::unlink(",
+];
+/// What names `/proc/self/fd/N`, which leads to an open descriptor and nowhere else, or a name in it.
+const OF_A_DESCRIPTOR: [&str; 2] = ["proc_path(", "path_of("];
+/// Where one of them is right, and why.
+const PATH_CALLS_ALLOWED: [(&str, &str); 16] = [
+    // The root itself: made, opened, and asked whether it is still there.
+    ("adapters/fs/root.rs", "std::fs"),
+    ("adapters/fs/root.rs", "fs::open("),
+    ("adapters/fs/root.rs", "fs::stat("),
+    ("adapters/feed/inotify/mod.rs", "std::fs"),
+    ("adapters/feed/inotify/mod.rs", "canonicalize("),
+    ("adapters/feed/fanotify/mod.rs", "std::fs"),
+    ("adapters/feed/fanotify/mod.rs", "canonicalize("),
+    ("adapters/feed/fanotify/mod.rs", "File::open"),
+    ("adapters/feed/mod.rs", "fs::statfs("),
+    // For a name from `OF_A_DESCRIPTOR`.
+    ("adapters/fs/version.rs", "CWD"),
+    ("adapters/feed/fanotify/places.rs", "CWD"),
+    ("adapters/feed/fanotify/places.rs", "std::fs"),
+    // No file of a tree: the mode of a file in memory, the kernel's limits, the table of mounts.
+    ("adapters/feed/inotify/session.rs", "std::fs"),
+    ("adapters/feed/inotify/limits.rs", "std::fs"),
+    ("adapters/feed/mounts.rs", "std::fs"),
+    ("adapters/feed/mounts.rs", "File::open"),
+];
 
 /// One source file of the library.
 struct SourceFile {
@@ -125,6 +187,35 @@ fn pure_layers_touch_neither_system_nor_clock() {
     files.retain(|file| file.is_in(&PURE));
 
     assert_none(&lines_with(&IMPURE, &files));
+}
+
+#[test]
+fn only_the_root_is_found_by_a_path_from_outside() {
+    let mut files = library();
+    let place = |file: &SourceFile| file.path.to_string_lossy().replace('\\', "/");
+    files.retain(|file| CONFINED.iter().any(|room| place(file).contains(room)));
+    let mut used = Vec::new();
+    let mut faults = Vec::new();
+    for file in &files {
+        let code = file.text.code.iter();
+        for (line, code) in
+            code.filter(|(_, code)| !OF_A_DESCRIPTOR.iter().any(|of| code.contains(of)))
+        {
+            for word in PATH_CALLS.iter().filter(|word| code.contains(**word)) {
+                let exception = PATH_CALLS_ALLOWED
+                    .iter()
+                    .find(|(at, allowed)| place(file).ends_with(at) && allowed == word);
+                match exception {
+                    Some(exception) => used.push(exception),
+                    None => faults.push(format!("{}:{line}: {word}", file.path.display())),
+                }
+            }
+        }
+    }
+    let unused = PATH_CALLS_ALLOWED.iter().filter(|exception| !used.contains(exception));
+    faults.extend(unused.map(|exception| format!("allowed and not there: {exception:?}")));
+
+    assert_none(&faults);
 }
 
 #[test]

@@ -37,7 +37,8 @@ pub(in crate::adapters) struct Root {
 }
 
 impl Root {
-    /// Holds the directory at `path`. This is the only path ever looked up by name from outside.
+    /// Holds the directory at `path`. This is the only path ever looked up by name from outside: a test
+    /// of the source text (`only_the_root_is_found_by_a_path_from_outside`) sees to that.
     pub(in crate::adapters) fn open(path: &Path) -> std::io::Result<Self> {
         let path = std::path::absolute(path)?;
         let flags = PLACE.difference(OFlags::NOFOLLOW);
@@ -45,6 +46,12 @@ impl Root {
         let identity = identity(&fs::fstat(&descriptor)?);
         let probe = fs::openat2(&descriptor, ".", PLACE, Mode::empty(), BENEATH);
         Ok(Self { path, descriptor, identity, has_openat2: probe.is_ok() })
+    }
+
+    /// Makes the directory at `path`, with those above it, if it is not there, and holds it.
+    pub(super) fn open_or_make(path: &Path) -> std::io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        Self::open(path)
     }
 
     /// This root, found component by component as on kernels without `openat2`.

@@ -45,9 +45,8 @@ impl DirectorySink {
     /// # Errors
     /// [`SinkError::Io`] if that cannot be done.
     pub fn open(root: &Path) -> Result<Self, SinkError> {
-        std::fs::create_dir_all(root)
-            .and_then(|()| {
-                let root = Root::open(root)?;
+        Root::open_or_make(root)
+            .and_then(|root| {
                 let reader = AttributeReader::probe(root.descriptor());
                 Self::on(root, reader, |versions| versions)
             })
