@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::FallocateFlags;
+
 use crate::program::{Osync, SOON, arguments, start_source};
 use crate::tree::{self, Pair};
 
@@ -21,7 +23,7 @@ const LATENCY_MEDIAN_MAX: Duration = Duration::from_millis(200);
 type Change = (&'static str, fn(&Path));
 
 /// In this order: later ones build on earlier ones.
-const CHANGES: [Change; 30] = [
+const CHANGES: [Change; 32] = [
     ("create", |root| tree::write(root, "new", "new")),
     ("overwrite", |root| {
         tree::write(root, "new", "longer than before");
@@ -62,6 +64,15 @@ const CHANGES: [Change; 30] = [
     }),
     ("touch of the root", |root| {
         tree::set_modified(root, 1_234_567_890, 2);
+    }),
+    ("files with holes", |root| tree::fill_holes(root, 2_000_000)),
+    ("hole in a file", |root| {
+        tree::write(root, "solid", vec![7; 1_000_000]);
+        let file = OpenOptions::new().write(true).open(root.join("solid")).unwrap();
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if let Err(errno) = rustix::fs::fallocate(&file, flags, 100_000, 600_000) {
+            println!("SKIP: no holes can be punched here: {errno}");
+        }
     }),
     ("attribute", |root| {
         tree::set_attribute(root.join("renamed"), "user.a", b"1");

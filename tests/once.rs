@@ -1,7 +1,8 @@
 //! `--once`: equal trees, nothing sent twice, and the exit code says how it went.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
+use std::time::Instant;
 
 use crate::program::{Addresses, Osync, SOON, arguments, start_source};
 use crate::tree::{self, Pair};
@@ -41,6 +42,32 @@ fn source_and_sink_over_loopback_make_the_trees_equal_and_send_nothing_twice() {
     assert_eq!(files_sent(&log), 0, "{log}");
     pair.assert_equal();
     source.terminate();
+}
+
+#[test]
+fn of_a_hole_of_many_gigabytes_nothing_is_read_or_sent() {
+    let pair = Pair::new();
+    let huge = File::create(pair.source.join("huge")).unwrap();
+    if let Err(error) = huge.set_len(100 << 30) {
+        println!("SKIP: no file can be so long here: {error}");
+        return;
+    }
+    for gigabyte in [0, 33, 99] {
+        huge.write_all_at(b"data", gigabyte << 30).unwrap();
+    }
+
+    let began_at = Instant::now();
+    let (status, log) = Osync::run(arguments!["mirror", pair.source, pair.target, "--once"]);
+
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(began_at.elapsed() < SOON, "a hole takes no time");
+    let copy = File::open(pair.target.join("huge")).unwrap();
+    let metadata = copy.metadata().unwrap();
+    assert_eq!(metadata.size(), 100 << 30);
+    assert!(metadata.blocks() < 1_000, "{} blocks", metadata.blocks());
+    let mut data = [0; 6];
+    copy.read_exact_at(&mut data, (33 << 30) - 1).unwrap();
+    assert_eq!(data, *b"\0data\0");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use crate::wait;
 
 /// Differences that a failed comparison names.
 const DIFFERENCES_SHOWN_MAX: usize = 20;
+
+/// What a file must lack of its length to count as one with holes, in bytes.
+const HOLES_BYTES_MIN: u64 = 64 * 1024;
 
 /// A directory of its own for one test, with room for a source and a target.
 #[derive(Debug)]
@@ -84,6 +87,7 @@ pub(crate) struct Node {
     modified: (i64, i64),
     link_target: Vec<u8>,
     content_hash: u64,
+    has_holes: bool,
     attributes: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -119,6 +123,7 @@ pub(crate) fn snapshot(root: &Path) -> io::Result<BTreeMap<Vec<u8>, Node>> {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             link_target,
             content_hash: hasher.finish(),
+            has_holes: metadata.blocks() * 512 + HOLES_BYTES_MIN < size,
             attributes: attributes(&path)?,
         };
         nodes.insert(relative, node);
@@ -190,6 +195,27 @@ pub(crate) const ACCESS_LIST: [u8; 44] = [
     2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 1, 0, 0, 0, 4, 0, 4, 0, 255, 255, 255,
     255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
 ];
+
+/// Files of `bytes` bytes with holes in the beginning, in the middle, at the end, and nothing else.
+pub(crate) fn fill_holes(root: &Path, bytes: u64) {
+    let middle = bytes / 2;
+    for (name, data) in [
+        ("all", vec![]),
+        ("begin", vec![bytes - 3]),
+        ("middle", vec![0, bytes - 3]),
+        ("end", vec![0]),
+        ("some", vec![5, middle, middle + 1_000_000]),
+    ] {
+        write(root, format!("holes/{name}"), "");
+        let file = fs::File::options().write(true).open(root.join("holes").join(name)).unwrap();
+        file.set_len(bytes).unwrap();
+        for offset in data {
+            file.write_all_at(b"abc", offset).unwrap();
+        }
+    }
+    // Zeros that take room are no holes.
+    write(root, "holes/zeros", vec![0; 300_000]);
+}
 
 /// Access lists, capabilities and attributes of every kind of entry.
 fn fill_attributes(root: &Path) {
@@ -296,6 +322,7 @@ pub(crate) fn fill_nasty(root: &Path) {
         }
     }
     fill_attributes(root);
+    fill_holes(root, 4_000_000);
     if is_root() {
         write(root, "owned", "x");
         std::os::unix::fs::lchown(root.join("owned"), Some(12_345), Some(54_321)).unwrap();

@@ -162,6 +162,10 @@ impl StagedFile for RelayedFile {
         Ok(())
     }
 
+    fn skip(&mut self, bytes: u64) -> Result<(), SinkError> {
+        self.file.skip(bytes)
+    }
+
     fn copy(&mut self, basis: &dyn Basis, offset_bytes: u64, bytes: u64) -> Result<(), SinkError> {
         self.file.copy(basis, offset_bytes, bytes)
     }

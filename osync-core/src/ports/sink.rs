@@ -140,7 +140,8 @@ pub trait Sink: Send + Sync {
 
 /// One version of one file on its way into a [`Sink`].
 ///
-/// Called from one thread: [`StagedFile::append`] any number of times, then [`StagedFile::commit`];
+/// Called from one thread: [`StagedFile::append`], [`StagedFile::skip`] and [`StagedFile::copy`] any number of
+/// times, then [`StagedFile::commit`];
 /// dropping it abandons the version.
 pub trait StagedFile: Send {
     /// Appends `chunk`: in file order, without gaps.
@@ -148,6 +149,23 @@ pub trait StagedFile: Send {
     /// # Errors
     /// Any error abandons this version; nothing of it becomes visible.
     fn append(&mut self, chunk: &[u8]) -> Result<(), SinkError>;
+
+    /// Appends a hole of `bytes` bytes: it reads as zeros, and takes no room where that can be done.
+    ///
+    /// By default zeros are written.
+    ///
+    /// # Errors
+    /// As [`StagedFile::append`].
+    fn skip(&mut self, bytes: u64) -> Result<(), SinkError> {
+        let zeros = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX).min(COPY_BUFFER_BYTES)];
+        let mut rest = bytes;
+        while rest > 0 {
+            let most = usize::try_from(rest).unwrap_or(usize::MAX).min(zeros.len());
+            self.append(&zeros[..most])?;
+            rest -= most as u64;
+        }
+        Ok(())
+    }
 
     /// Appends `bytes` bytes of `basis` from `offset_bytes` on, by sharing them where that can be done.
     ///

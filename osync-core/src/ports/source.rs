@@ -1,5 +1,7 @@
 //! Where entries come from.
 
+use std::ops::Range;
+
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata, Stamp};
 use crate::model::name::Name;
@@ -155,6 +157,18 @@ pub trait SourceFile: Send {
     /// # Errors
     /// [`SourceError`] if that cannot be told.
     fn metadata(&mut self) -> Result<(Metadata, Stamp), SourceError>;
+
+    /// The first range at or above `offset_bytes` that is no hole, and may end beyond the file; `None` if
+    /// there is none up to the end. Never an empty one. Of a hole nothing is read or sent. By default there
+    /// are no holes.
+    ///
+    /// Asked for each range once, in order.
+    ///
+    /// # Errors
+    /// [`SourceError`] if that cannot be told.
+    fn next_data(&mut self, offset_bytes: u64) -> Result<Option<Range<u64>>, SourceError> {
+        Ok(Some(offset_bytes..u64::MAX))
+    }
 
     /// Reads into `buffer` from `offset_bytes`; returns how many bytes, 0 only at the end of the file.
     ///

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use crate::compare::delta::matcher::Matcher;
 use crate::compare::delta::sums::Key;
-use crate::model::digest::{Digest, Hasher};
+use crate::model::digest::Digest;
 use crate::model::metadata::{Kind, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 use crate::ports::source::{Source, SourceDirectory, SourceError, SourceFile};
 use crate::protocol::source::job::{FileEnd, Outcome, Piece, Placed};
+use crate::runtime::reading::{Reading, has_holes};
 use crate::wire::message::{Basis, State};
 use crate::wire::packing::Payload;
 
@@ -32,9 +33,8 @@ pub struct OpenFile {
     pub(super) file: Box<dyn SourceFile>,
     pub(super) first: (Metadata, Stamp),
     pub(super) is_fresh: bool,
-    pub(super) offset_bytes: u64,
-    hasher: Hasher,
-    again: Option<Again>,
+    pub(super) reading: Reading,
+    again: Option<Reading>,
     /// The beginning of it that the sink has, and the key of its samples.
     pub(super) grown_from: Option<(Basis, Key)>,
     /// The search for blocks that the sink has.
@@ -80,16 +80,11 @@ pub(super) enum Seen {
     Other(Outcome),
 }
 
-/// A second reading, of what was read the first time.
-struct Again {
-    expected: Digest,
-    offset_bytes: u64,
-    hasher: Hasher,
-}
-
 impl std::fmt::Debug for OpenFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenFile").field("offset_bytes", &self.offset_bytes).finish_non_exhaustive()
+        f.debug_struct("OpenFile")
+            .field("offset_bytes", &self.reading.offset_bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -126,6 +121,11 @@ pub(super) fn read_small(
             limits.give_back(taken);
             return Ok(Seen::Other(Outcome::Changed));
         };
+        if has_holes(&mut *file, size_bytes)? {
+            // Only chunks can leave them out.
+            limits.give_back(taken);
+            return Ok(Seen::Other(Outcome::Large));
+        }
         let is_fresh = file.is_fresh(&before.1);
         if file.append_to(payload, 0, length)? == length {
             // What was seen by its name and what was read are one object that held still in between.
@@ -167,40 +167,42 @@ pub(super) fn read_piece(
     }
     let Some(held) = open else { return Ok(None) };
     let size_bytes = held.first.0.kind.size_bytes();
-    let mut chunk = Vec::new();
+    let piece = |offset_bytes, chunk| {
+        Ok(Some(Piece { size_bytes, offset_bytes, chunk: Payload::from(chunk), end: None }))
+    };
+    let (mut offset_bytes, mut chunk) = (size_bytes, Vec::new());
     let is_steady = if let Some(again) = &mut held.again {
-        match again.read(&mut *held.file, held.offset_bytes)? {
-            None => {
-                let piece = Piece { size_bytes, chunk: Payload::default(), end: None };
-                return Ok(Some(piece));
-            }
-            Some(is_same) => is_same && has_only_grown(&held.first, &held.file.metadata()?),
+        again.read(&mut *held.file, AGAIN_BYTES_MAX)?;
+        if !again.is_over() {
+            return piece(offset_bytes, chunk);
         }
+        again.is_same(&held.reading) && has_only_grown(&held.first, &held.file.metadata()?)
     } else {
-        chunk = held.read(chunk_bytes_max)?;
+        (offset_bytes, chunk) = held.reading.read(&mut *held.file, chunk_bytes_max)?;
         let after = held.file.metadata()?;
-        let is_end = chunk.len() < chunk_bytes_max || held.offset_bytes == size_bytes;
         // A file that has lost its name is not worth reading on.
-        if !is_end && !after.1.unlinked {
-            return Ok(Some(Piece { size_bytes, chunk: Payload::from(chunk), end: None }));
+        if !held.reading.is_over() && !after.1.unlinked {
+            return piece(offset_bytes, chunk);
         }
-        let is_all = held.offset_bytes == size_bytes;
+        let is_all = held.reading.is_all();
         let held_still = is_all && after == held.first;
         let is_open_question = if held_still { held.is_fresh } else { is_all };
         if is_open_question && has_only_grown(&held.first, &after) {
-            held.begin_again();
-            return Ok(Some(Piece { size_bytes, chunk: Payload::from(chunk), end: None }));
+            held.again = Some(Reading::new(size_bytes));
+            return piece(offset_bytes, chunk);
         }
         held_still
     };
-    let OpenFile { first, offset_bytes, hasher, .. } = *open.take().expect("opened above");
+    let OpenFile { first, reading, .. } = *open.take().expect("opened above");
+    let read_bytes = reading.offset_bytes;
     let parent = path.parent().unwrap_or_else(RelPath::root);
     let own_read_at = clock();
     let own = own_metadata(source, &parent)?;
     // The time is not later than the content: what is newer in it is found again.
-    let metadata = Metadata { kind: Kind::File { size_bytes: offset_bytes }, ..first.0 };
-    let end = FileEnd { metadata, is_steady, digest: hasher.finish(), own, own_read_at };
-    Ok(Some(Piece { size_bytes: offset_bytes, chunk: Payload::from(chunk), end: Some(end) }))
+    let metadata = Metadata { kind: Kind::File { size_bytes: read_bytes }, ..first.0 };
+    let end = FileEnd { metadata, is_steady, digest: reading.digest(), own, own_read_at };
+    let chunk = Payload::from(chunk);
+    Ok(Some(Piece { size_bytes: read_bytes, offset_bytes, chunk, end: Some(end) }))
 }
 
 impl OpenFile {
@@ -211,57 +213,13 @@ impl OpenFile {
             first = file.metadata()?;
         }
         let is_fresh = file.is_fresh(&first.1);
-        let hasher = Hasher::default();
-        Ok(Self {
-            file,
-            first,
-            is_fresh,
-            offset_bytes: 0,
-            hasher,
-            again: None,
-            grown_from: None,
-            matcher: None,
-        })
+        let reading = Reading::new(first.0.kind.size_bytes());
+        Ok(Self { file, first, is_fresh, reading, again: None, grown_from: None, matcher: None })
     }
 
     /// Digest of what has been read.
     pub(super) fn digest(&self) -> Digest {
-        self.hasher.clone().finish()
-    }
-
-    /// The next bytes; fewer than `bytes_max` only at the end.
-    pub(super) fn read(&mut self, bytes_max: usize) -> Result<Vec<u8>, SourceError> {
-        let left_bytes = self.first.0.kind.size_bytes().saturating_sub(self.offset_bytes);
-        let length = bytes_max.min(usize::try_from(left_bytes).unwrap_or(usize::MAX));
-        let mut chunk = Vec::with_capacity(length);
-        let filled = self.file.append_to(&mut chunk, self.offset_bytes, length)?;
-        self.hasher.update(&chunk);
-        self.offset_bytes += filled as u64;
-        Ok(chunk)
-    }
-
-    fn begin_again(&mut self) {
-        let expected = self.hasher.clone().finish();
-        self.again = Some(Again { expected, offset_bytes: 0, hasher: Hasher::default() });
-    }
-}
-
-impl Again {
-    /// Reads on; at the end, `until_bytes`, whether everything was the same.
-    fn read(
-        &mut self,
-        file: &mut dyn SourceFile,
-        until_bytes: u64,
-    ) -> Result<Option<bool>, SourceError> {
-        let left_bytes = usize::try_from(until_bytes - self.offset_bytes).unwrap_or(usize::MAX);
-        let length = left_bytes.min(AGAIN_BYTES_MAX);
-        let mut bytes = Vec::with_capacity(length);
-        let filled = file.append_to(&mut bytes, self.offset_bytes, length)?;
-        self.hasher.update(&bytes);
-        self.offset_bytes += filled as u64;
-        let is_cut = filled < length;
-        let is_end = is_cut || self.offset_bytes == until_bytes;
-        Ok(is_end.then(|| !is_cut && self.hasher.clone().finish() == self.expected))
+        self.reading.digest()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::model::rel_path::RelPath;
 use crate::ports::source::{Source, SourceError};
 use crate::protocol::source::job::{FileEnd, Matched, Piece, Step, Weighed};
 use crate::runtime::content::{OpenFile, has_only_grown, own_metadata};
+use crate::runtime::reading::has_holes;
 use crate::wire::message::Basis;
 use crate::wire::packing::Payload;
 
@@ -51,10 +52,13 @@ pub(super) fn weigh(
     let mut held = OpenFile::new(file)?;
     let SinkVersion { basis, key, block_bytes } = *version;
     let size_bytes = held.first.0.kind.size_bytes();
+    if has_holes(&mut *held.file, size_bytes)? {
+        return Ok(Some(Weighed { size_bytes, has_holes: true, has_grown: false }));
+    }
     let is_longer = may_extend && size_bytes > basis.size_bytes;
     let has_grown = is_longer && begins_as(&mut held, basis, key)?;
     if has_grown {
-        held.offset_bytes = basis.size_bytes;
+        held.reading.offset_bytes = basis.size_bytes;
         held.grown_from = Some((basis.clone(), *key));
     } else {
         let Ok(signature) = Signature::new(basis.size_bytes, block_bytes) else { return Ok(None) };
@@ -63,7 +67,7 @@ pub(super) fn weigh(
         held.matcher = Some(Box::new(matcher));
     }
     *open = Some(Box::new(held));
-    Ok(Some(Weighed { size_bytes, has_grown }))
+    Ok(Some(Weighed { size_bytes, has_holes: false, has_grown }))
 }
 
 /// The next bytes of a file that has grown, up to where it ended when it was opened: it may go on growing.
@@ -76,29 +80,27 @@ pub(super) fn read_tail(
 ) -> Result<Option<Piece>, SourceError> {
     let Some(held) = open else { return Ok(None) };
     let size_bytes = held.first.0.kind.size_bytes();
-    let (offset_bytes, digest_before) = (held.offset_bytes, held.digest());
-    let chunk = held.read(chunk_bytes_max)?;
-    let is_end = chunk.len() < chunk_bytes_max || held.offset_bytes == size_bytes;
+    let (offset_bytes, digest_before) = (held.reading.offset_bytes, held.digest());
+    let chunk = held.reading.read(&mut *held.file, chunk_bytes_max)?.1;
+    let is_end = held.reading.is_over();
     let is_part = is_part_of_one_version(held, offset_bytes, &chunk)?;
     if is_part && !is_end {
-        return Ok(Some(Piece { size_bytes, chunk: Payload::from(chunk), end: None }));
+        let chunk = Payload::from(chunk);
+        return Ok(Some(Piece { size_bytes, offset_bytes, chunk, end: None }));
     }
     let mut held = open.take().expect("used above");
-    let is_steady = is_part && held.offset_bytes == size_bytes;
+    let is_steady = is_part && held.reading.offset_bytes == size_bytes;
     if !is_part {
         // What is appended is visible at once, so this is not.
-        held.offset_bytes = offset_bytes;
+        held.reading.offset_bytes = offset_bytes;
         let end = end(source, path, &held, false, digest_before, clock)?;
-        return Ok(Some(Piece {
-            size_bytes: offset_bytes,
-            chunk: Payload::default(),
-            end: Some(end),
-        }));
+        let (size_bytes, chunk) = (offset_bytes, Payload::default());
+        return Ok(Some(Piece { size_bytes, offset_bytes, chunk, end: Some(end) }));
     }
     let chunk = Payload::from(chunk);
     let digest = held.digest();
     let end = end(source, path, &held, is_steady, digest, clock)?;
-    Ok(Some(Piece { size_bytes, chunk, end: Some(end) }))
+    Ok(Some(Piece { size_bytes, offset_bytes, chunk, end: Some(end) }))
 }
 
 /// Whether `chunk`, just read at `offset_bytes`, lies behind what the sink has in one version of the file.
@@ -151,18 +153,21 @@ pub(super) fn search(
         if want != Want::Bytes || is_enough {
             break want;
         }
-        let rest = usize::try_from(size_bytes - held.offset_bytes).unwrap_or(usize::MAX);
+        let rest = usize::try_from(size_bytes - held.reading.offset_bytes).unwrap_or(usize::MAX);
         let room = matcher.room();
         let most = room.len().min(rest);
-        let count =
-            if most == 0 { 0 } else { held.file.read_at(held.offset_bytes, &mut room[..most])? };
+        let count = if most == 0 {
+            0
+        } else {
+            held.file.read_at(held.reading.offset_bytes, &mut room[..most])?
+        };
         if count == 0 {
             is_cut = rest > 0;
             matcher.end();
             continue;
         }
         matcher.filled(count);
-        held.offset_bytes += count as u64;
+        held.reading.offset_bytes += count as u64;
         passed_bytes += count;
         let (literal, copied) = matcher.balance_bytes();
         if gives_up && literal > GIVE_UP_BYTES && literal > copied {
@@ -214,7 +219,9 @@ fn end(
     let own_read_at = clock();
     let own = own_metadata(source, &parent)?;
     // The time is not later than the content: what is newer in it is found again.
-    let metadata =
-        Metadata { kind: Kind::File { size_bytes: held.offset_bytes }, ..held.first.0.clone() };
+    let metadata = Metadata {
+        kind: Kind::File { size_bytes: held.reading.offset_bytes },
+        ..held.first.0.clone()
+    };
     Ok(FileEnd { metadata, is_steady, digest, own, own_read_at })
 }

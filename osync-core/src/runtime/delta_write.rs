@@ -130,6 +130,19 @@ impl Content {
         }
     }
 
+    /// Before `offset_bytes` comes a hole of `hole_bytes`; returns whether there can be one.
+    pub(super) fn skip(&mut self, hole_bytes: u64, offset_bytes: u64) -> bool {
+        match self {
+            _ if hole_bytes == 0 => true,
+            // Behind a hole the place of what follows is part of the content.
+            Self::Whole(hasher) => {
+                hasher.update(&offset_bytes.to_le_bytes());
+                true
+            }
+            Self::Extended(_) | Self::Patched(_) | Self::Kept(_) => false,
+        }
+    }
+
     /// The digest of the file at `path`, or its proof.
     pub(super) fn finish(self, path: &RelPath) -> Result<Digest, SinkError> {
         let stale = || SinkError::Stale { path: path.clone() };

@@ -32,6 +32,7 @@
 
 pub mod worker;
 pub mod waiting;
+pub mod reading;
 pub mod content;
 mod look;
 pub mod read;

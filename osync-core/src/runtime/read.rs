@@ -124,8 +124,13 @@ fn list_in_slices(
     });
     let mut entries = Vec::with_capacity(names.len());
     for slice in slices {
-        let Some(slice) = slice? else { return Ok(None) };
-        entries.extend(slice);
+        match slice {
+            Ok(Some(slice)) => entries.extend(slice),
+            Ok(None) => return Ok(None),
+            Err(error @ SourceError::RootLost { .. }) => return Err(error),
+            // A listing gets by with attributes that cannot be read.
+            Err(_) => return source.list(directory, after, entries_max),
+        }
     }
     // A page that is not the last has to move on, even if all of it has vanished meanwhile.
     match names.last() {

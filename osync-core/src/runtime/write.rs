@@ -7,12 +7,12 @@ use bytes::Bytes;
 use crate::compare::{diff, listing};
 use crate::model::digest::{Digest, Hasher};
 use crate::model::fidelity::Fidelity;
-use crate::model::metadata::{Entry, Kind, Metadata};
+use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::ports::counters::Counters;
-use crate::ports::sink::{Sink, SinkError};
+use crate::ports::sink::{Sink, SinkError, StagedFile};
 use crate::protocol::sink::task::{Action, Finished};
 use crate::runtime::delta_write::{self, Bases, Content, Patch, Staged};
 use crate::runtime::look::chain;
@@ -236,15 +236,24 @@ fn chunk(work: WorkId, offset_bytes: u64, bytes: &[u8], staging: &mut Staging) -
     // A file that has failed was confirmed as such; what is still on its way to it is of no use.
     let Some(staged) = staging.files.get_mut(&work) else { return Finished::default() };
     let Some(file) = &mut staged.file else { return breach("a chunk of a file that is not open") };
-    if staged.offset_bytes != offset_bytes {
-        return breach("a chunk that leaves a gap");
-    }
+    let Some(hole_bytes) = offset_bytes.checked_sub(staged.offset_bytes) else {
+        return breach("a chunk out of order");
+    };
+    let end_bytes = offset_bytes.checked_add(bytes.len() as u64);
+    let (Some(end_bytes), true) = (end_bytes, staged.content.skip(hole_bytes, offset_bytes)) else {
+        return breach("a hole where there can be none");
+    };
     staged.content.update(bytes);
-    staged.offset_bytes += bytes.len() as u64;
-    match file.append(bytes) {
+    staged.offset_bytes = end_bytes;
+    match skip(file.as_mut(), hole_bytes).and_then(|()| file.append(bytes)) {
         Ok(()) => Finished::default(),
         Err(error) => staging.fail(work, error),
     }
+}
+
+/// Appends a hole, if there is one.
+fn skip(file: &mut dyn StagedFile, bytes: u64) -> Result<(), SinkError> {
+    if bytes == 0 { Ok(()) } else { file.skip(bytes) }
 }
 
 fn close(
@@ -254,14 +263,20 @@ fn close(
     Closing { metadata, own }: &Closing,
     expected: Digest,
 ) -> Result<(), SinkError> {
-    let Staged { path, file, content, offset_bytes } = staged;
+    let Staged { path, mut file, content, offset_bytes } = staged;
+    let size_bytes = metadata.kind.size_bytes();
+    let hole_bytes = size_bytes.checked_sub(offset_bytes);
+    let may_have_hole = matches!(content, Content::Whole(_));
+    let Some(hole_bytes) = hole_bytes.filter(|&bytes| bytes == 0 || may_have_hole) else {
+        return Err(SinkError::Stale { path });
+    };
     let is_extended = matches!(content, Content::Extended(_));
     let actual = content.finish(&path)?;
     if actual != expected {
         return Err(SinkError::DigestMismatch { path, expected, actual });
     }
-    if (metadata.kind != Kind::File { size_bytes: offset_bytes }) {
-        return Err(SinkError::Stale { path });
+    if let Some(file) = &mut file {
+        skip(file.as_mut(), hole_bytes)?;
     }
     match file {
         // Its time says that it is not proven yet.

@@ -96,7 +96,8 @@ pub enum Message {
     Chunk {
         /// The piece of work.
         work: WorkId,
-        /// Where they belong; chunks come in order and without gaps.
+        /// Where they belong; chunks come in order, and of a file that is sent whole what lies between them
+        /// are holes.
         offset_bytes: u64,
         /// How many they are once decompressed; none if they are not compressed.
         unpacked_bytes: Option<u32>,

@@ -33,6 +33,9 @@ pub(crate) enum Notice {
     },
 }
 
+/// Longer files may have holes.
+const HOLES_BYTES_MIN: usize = 16 * 1024;
+
 impl World {
     /// Does something to the source.
     pub(crate) fn operate(&mut self) {
@@ -297,6 +300,9 @@ impl World {
         self.version += 1;
         let mut content = self.version.to_le_bytes().repeat(bytes / 8 + 1);
         content.truncate(bytes);
+        if bytes > HOLES_BYTES_MIN && self.version.is_multiple_of(4) {
+            content[bytes / 4..bytes / 2].fill(0);
+        }
         content
     }
 

@@ -11,7 +11,8 @@ use rustix::io::{self, Errno};
 use crate::adapters::fs::RESERVED_NAME;
 use crate::adapters::fs::attributes::Holder;
 use crate::adapters::fs::metadata::look_closely;
-use crate::adapters::fs::source::{DirectorySource, Known, OpenFile, open_regular};
+use crate::adapters::fs::open_file::{Known, OpenFile};
+use crate::adapters::fs::source::{DirectorySource, open_regular};
 use crate::model::metadata::{Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
@@ -24,7 +25,7 @@ pub(super) struct Held<'a> {
     path: RelPath,
     directory: OwnedFd,
     /// Of what was looked at last, which is most likely to be opened next.
-    known: RefCell<Known>,
+    known: RefCell<Option<Known>>,
 }
 
 impl<'a> Held<'a> {
@@ -64,8 +65,7 @@ impl SourceDirectory for Held<'_> {
         let seen = look_closely(self.directory.as_fd(), name.as_bytes(), read);
         let seen = seen.map(|seen| seen.filter(|seen| !seen.is_foreign));
         let seen = self.answer("look at", name, seen)?;
-        *self.known.borrow_mut() =
-            seen.as_ref().map(|seen| (seen.stamp, seen.metadata.attributes.clone()));
+        *self.known.borrow_mut() = seen.as_ref().map(Known::from);
         Ok(seen.map(|seen| (seen.metadata, seen.stamp)))
     }
 

@@ -20,6 +20,9 @@ use crate::model::timestamp::Timestamp;
 /// How often an entry may change its kind while it is looked at.
 const LOOKS_MAX: usize = 8;
 
+/// What the kernel counts room in, in bytes.
+const BLOCK_BYTES: u64 = 512;
+
 /// What was seen of one entry, attributes aside.
 #[derive(Debug)]
 pub(super) struct Seen {
@@ -27,6 +30,8 @@ pub(super) struct Seen {
     pub(super) stamp: Stamp,
     /// It is a socket or a device; `metadata` then tells a pipe of mode 0, which nothing else is.
     pub(super) is_foreign: bool,
+    /// It is a file that takes less room than it is long.
+    pub(super) may_have_holes: bool,
 }
 
 /// What lies at `name` in `directory`, no link followed; `None` if nothing does.
@@ -97,6 +102,7 @@ fn look_with(directory: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<S
                 unlinked: stat.stx_nlink == 0,
             },
             is_foreign,
+            may_have_holes: stat.stx_blocks.saturating_mul(BLOCK_BYTES) < stat.stx_size,
         });
     }
     Err(Errno::AGAIN)

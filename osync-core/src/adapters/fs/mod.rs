@@ -5,7 +5,7 @@
 //! to its descriptor. So whatever somebody else swaps in meanwhile, nothing outside the root is touched.
 //!
 //! From low to high: unlock, attributes, root, metadata, names, directories, purge, aside, version, basis,
-//! probe, tree, held; the two ports on top.
+//! probe, tree, `open_file`, held; the two ports on top.
 
 mod aside;
 mod attributes;
@@ -14,6 +14,7 @@ mod directories;
 mod held;
 mod metadata;
 mod names;
+mod open_file;
 mod probe;
 mod purge;
 pub(in crate::adapters) mod root;

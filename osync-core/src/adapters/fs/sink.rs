@@ -295,6 +295,11 @@ impl StagedFile for Staged {
         appended.map_err(|errno| self.tree.failed("write", &self.path, errno))
     }
 
+    fn skip(&mut self, bytes: u64) -> Result<(), SinkError> {
+        let skipped = self.version.skip(bytes);
+        skipped.map_err(|errno| self.tree.failed("write", &self.path, errno))
+    }
+
     fn copy(&mut self, basis: &dyn Basis, offset_bytes: u64, bytes: u64) -> Result<(), SinkError> {
         let mut shared_bytes = 0;
         let any: &dyn Any = basis;

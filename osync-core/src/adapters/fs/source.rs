@@ -7,16 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::{self, Errno};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::adapters::fs::attributes::{AttributeReader, Holder};
 use crate::adapters::fs::held::Held;
-use crate::adapters::fs::metadata::{Seen, look, look_at, look_closely};
+use crate::adapters::fs::metadata::{Seen, look, look_closely};
 use crate::adapters::fs::names::{Listings, Names};
+use crate::adapters::fs::open_file::OpenFile;
 use crate::adapters::fs::root::{LISTING, PLACE, Root};
 use crate::adapters::fs::{RESERVED_NAME, is_reserved};
 use crate::model::attributes::Attributes;
@@ -184,7 +183,7 @@ fn cannot_open(source: std::io::Error) -> SourceError {
     SourceError::Io { verb: "open", path: RelPath::root(), source }
 }
 
-fn failed(verb: &'static str, path: &RelPath, errno: Errno) -> SourceError {
+pub(super) fn failed(verb: &'static str, path: &RelPath, errno: Errno) -> SourceError {
     let path = path.clone();
     match errno {
         Errno::TOOBIG => SourceError::Attributes { path, bytes_max: Attributes::BYTES_MAX },
@@ -302,79 +301,4 @@ fn checked(directory: &RelPath, name: &[u8]) -> Result<Name, SourceError> {
         directory: directory.clone(),
         source: RelPathError::Component { index: directory.components().count(), source },
     })
-}
-
-/// An open regular file.
-#[derive(Debug)]
-pub(super) struct OpenFile {
-    path: RelPath,
-    file: OwnedFd,
-    reader: AttributeReader,
-    known: Known,
-}
-
-/// What an open file's attributes were when it had this stamp.
-pub(super) type Known = Option<(Stamp, Attributes)>;
-
-impl OpenFile {
-    /// `known` saves reading attributes that have not changed since.
-    pub(super) fn new(path: RelPath, file: OwnedFd, reader: AttributeReader, known: Known) -> Self {
-        Self { path, file, reader, known }
-    }
-}
-
-/// Two ticks of the slowest clock that Linux stamps files with.
-const FRESH_MILLISECONDS: i64 = 20;
-
-impl SourceFile for OpenFile {
-    fn metadata(&mut self) -> Result<(Metadata, Stamp), SourceError> {
-        let failed = |errno| failed("look at", &self.path, errno);
-        let mut seen = look_at(self.file.as_fd()).map_err(failed)?;
-        seen.metadata.attributes = match &self.known {
-            Some((stamp, attributes)) if *stamp == seen.stamp => attributes.clone(),
-            Some(_) | None => self.reader.read(Holder::Open(self.file.as_fd())).map_err(failed)?,
-        };
-        Ok((seen.metadata, seen.stamp))
-    }
-
-    fn read_at(&mut self, offset_bytes: u64, buffer: &mut [u8]) -> Result<usize, SourceError> {
-        loop {
-            match io::pread(&self.file, &mut *buffer, offset_bytes) {
-                Err(Errno::INTR) => {}
-                read => return read.map_err(|errno| failed("read", &self.path, errno)),
-            }
-        }
-    }
-
-    fn append_to(
-        &mut self,
-        bytes: &mut Vec<u8>,
-        offset_bytes: u64,
-        length_max: usize,
-    ) -> Result<usize, SourceError> {
-        let start = bytes.len();
-        bytes.reserve(length_max);
-        loop {
-            let filled = bytes.len() - start;
-            if filled >= length_max {
-                // What was read beyond is left out.
-                bytes.truncate(start + length_max);
-                return Ok(length_max);
-            }
-            match io::pread(&self.file, spare_capacity(bytes), offset_bytes + filled as u64) {
-                Ok(0) => return Ok(filled),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(failed("read", &self.path, errno)),
-            }
-        }
-    }
-
-    fn is_fresh(&self, stamp: &Stamp) -> bool {
-        let now = clock_gettime(ClockId::Realtime);
-        let seconds = now.tv_sec.saturating_sub(stamp.changed.seconds);
-        let nanoseconds = now.tv_nsec - i64::from(stamp.changed.nanoseconds);
-        let age_milliseconds =
-            seconds.saturating_mul(1_000).saturating_add(nanoseconds / 1_000_000);
-        age_milliseconds < FRESH_MILLISECONDS
-    }
 }

@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom};
 use rustix::io::{self, Errno, Result};
 
 use crate::adapters::fs::aside::{Aside, Place};
@@ -261,5 +261,11 @@ impl FileVersion {
             }
         }
         Ok(())
+    }
+    /// Appends a hole of `bytes` bytes.
+    pub(super) fn skip(&mut self, bytes: u64) -> Result<()> {
+        let bytes = i64::try_from(bytes).map_err(|_| Errno::FBIG)?;
+        let end_bytes = fs::seek(&self.file, SeekFrom::Current(bytes))?;
+        fs::ftruncate(&self.file, end_bytes)
     }
 }

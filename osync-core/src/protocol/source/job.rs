@@ -203,7 +203,9 @@ pub enum Placed {
 pub struct Piece {
     /// How long the file is by now.
     pub size_bytes: u64,
-    /// The bytes; empty only if the file is.
+    /// Where they lie; what was passed over is a hole.
+    pub offset_bytes: u64,
+    /// The bytes; empty only where nothing but a hole follows.
     pub chunk: Payload,
     /// Present once the file has been read to its end.
     pub end: Option<FileEnd>,
@@ -214,6 +216,8 @@ pub struct Piece {
 pub struct Weighed {
     /// How long the file is.
     pub size_bytes: u64,
+    /// It has holes, which only a file that is sent whole can keep.
+    pub has_holes: bool,
     /// The sink's version is thought to be the beginning of it.
     pub has_grown: bool,
 }

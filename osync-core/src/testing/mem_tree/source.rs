@@ -1,7 +1,7 @@
 //! [`MemTree`] as a [`Source`].
 
 use std::io;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata, Stamp};
@@ -10,6 +10,9 @@ use crate::model::rel_path::RelPath;
 use crate::ports::source::{Page, Source, SourceError, SourceFile};
 use crate::testing::mem_tree::MemTree;
 use crate::testing::mem_tree::state::{State, digested};
+
+/// So many zeros, aligned to as many, are a hole.
+const BLOCK_BYTES: usize = 4 * 1024;
 
 impl Source for MemTree {
     fn fidelity(&self) -> Fidelity {
@@ -75,6 +78,23 @@ impl SourceFile for OpenFile {
         check(&state, "look at", &self.path)?;
         let object = &state.objects[&self.number];
         Ok((object.metadata.clone(), object.stamp))
+    }
+
+    fn next_data(&mut self, offset_bytes: u64) -> Result<Option<Range<u64>>, SourceError> {
+        let state = self.tree.state();
+        check(&state, "read", &self.path)?;
+        let content = &state.objects[&self.number].content;
+        let blocks = content.chunks(BLOCK_BYTES);
+        let is_data = |block: &[u8]| block.iter().any(|&byte| byte != 0);
+        let block_of = |offset| usize::try_from(offset).map_or(usize::MAX, |at| at / BLOCK_BYTES);
+        let mut rest = blocks.enumerate().skip(block_of(offset_bytes));
+        let start = rest.find(|(_, block)| is_data(block)).map(|(index, _)| index);
+        let end = rest.find(|(_, block)| !is_data(block)).map(|(index, _)| index * BLOCK_BYTES);
+        let data = start.map(|start| {
+            let start = (start * BLOCK_BYTES) as u64;
+            start.max(offset_bytes)..end.unwrap_or(content.len()) as u64
+        });
+        Ok(data.filter(|data| !data.is_empty()))
     }
 
     fn read_at(&mut self, offset_bytes: u64, buffer: &mut [u8]) -> Result<usize, SourceError> {

@@ -218,6 +218,11 @@ impl Transfer {
             return;
         };
         let Course::Weighing(Basis { size_bytes, .. }) = *course else { return };
+        if weighed.has_holes {
+            *course = Course::Whole;
+            self.ready_larges[lane as usize].push_back(id);
+            return;
+        }
         if weighed.has_grown {
             (*course, *offset_bytes) = (Course::Growing, size_bytes);
             self.ready_larges[lane as usize].push_back(id);

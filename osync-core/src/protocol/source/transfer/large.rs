@@ -115,8 +115,8 @@ impl Transfer {
             return;
         }
         let path = crate::queue::mark_set::entry_path(directory, name);
-        let offset = *offset_bytes;
-        *offset_bytes += piece.chunk.len_bytes();
+        let offset = piece.offset_bytes;
+        *offset_bytes = offset + piece.chunk.len_bytes();
         *is_open = true;
         let begins = matches!(course, Course::Whole) && !std::mem::replace(is_begun, true);
         let lane = work.lane;

@@ -113,6 +113,29 @@ pub(super) fn a_dropped_version_leaves_nothing(fixture: &dyn SinkFixture) {
     assert_eq!(settled(fixture), ["", "d", "f"].map(rel));
 }
 
+pub(super) fn what_is_passed_over_is_a_hole(fixture: &dyn SinkFixture) {
+    let sink = fixture.sink();
+    put(sink, "f", Sort::File);
+    let metadata = file(sink, 500_000);
+
+    for data in [vec![100_000, 300_000], vec![0], vec![499_995], vec![]] {
+        let mut wanted = vec![0; 500_000];
+        let mut staged = sink.stage(&rel("f"), 500_000).expect(PLAIN);
+        let mut end = 0;
+        for offset in data {
+            staged.skip((offset - end) as u64).expect(PLAIN);
+            staged.append(b"bytes").expect(PLAIN);
+            end = offset + 5;
+            wanted[offset..end].copy_from_slice(b"bytes");
+        }
+        staged.skip((wanted.len() - end) as u64).expect(PLAIN);
+        staged.commit(&metadata).expect(PLAIN);
+
+        assert_eq!(fixture.content(&rel("f")), Some(wanted));
+        assert_is(sink, "f", &metadata);
+    }
+}
+
 pub(super) fn set_metadata_changes_what_it_was_told_of_only(fixture: &dyn SinkFixture) {
     let sink = fixture.sink();
     let later = Timestamp { seconds: -2, nanoseconds: 500_000_000 };

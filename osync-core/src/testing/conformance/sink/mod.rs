@@ -27,12 +27,13 @@ pub trait SinkFixture: Sync {
 /// # Panics
 /// With the rule that is broken.
 pub fn check<F: SinkFixture>(mut make: impl FnMut() -> F) {
-    let rules: [fn(&dyn SinkFixture); 18] = [
+    let rules: [fn(&dyn SinkFixture); 19] = [
         content::files_get_content_metadata_and_parents,
         content::every_kind_replaces_every_kind,
         content::a_directory_that_exists_stays_as_it_is,
         content::staged_versions_are_invisible_until_committed,
         content::a_dropped_version_leaves_nothing,
+        content::what_is_passed_over_is_a_hole,
         content::set_metadata_changes_what_it_was_told_of_only,
         content::attributes_are_set_changed_and_removed,
         basis::a_version_is_built_from_parts_of_the_one_before,

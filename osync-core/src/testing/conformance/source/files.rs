@@ -86,6 +86,34 @@ pub(super) fn a_directory_tells_of_its_names_what_the_source_tells(fixture: &dyn
     }
 }
 
+pub(super) fn everything_but_zeros_is_data(fixture: &dyn SourceFixture) {
+    let mut content = vec![0; 300_000];
+    content[100_000..100_100].fill(7);
+    content[250_000..250_003].fill(8);
+    fixture.write(b"file", &content);
+    fixture.write(b"empty", b"");
+    let mut file = open(fixture, b"file").expect("the file is there");
+
+    let mut rebuilt = vec![0; content.len()];
+    let mut at = 0;
+    while let Some(data) = file.next_data(at).expect(PLAIN) {
+        assert!(data.start >= at && data.end > data.start, "ranges ascend");
+        let end = data.end.min(content.len() as u64);
+        if data.start >= end {
+            break;
+        }
+        let (from, to) = (usize::try_from(data.start), usize::try_from(end));
+        let (from, to) = (from.expect("small"), to.expect("small"));
+        assert_eq!(file.read_at(data.start, &mut rebuilt[from..to]).expect(PLAIN), to - from);
+        at = end;
+    }
+
+    assert!(rebuilt == content, "what is no data reads as zeros");
+    let mut empty = open(fixture, b"empty").expect("the file is there");
+    let data = empty.next_data(0).expect(PLAIN);
+    assert!(data.is_none_or(|data| data.start == 0), "an empty file has no hole");
+}
+
 pub(super) fn an_open_file_outlives_its_name(fixture: &dyn SourceFixture) {
     fixture.write(b"removed", b"one");
     fixture.write(b"replaced", b"two");

@@ -44,7 +44,7 @@ pub trait SourceFixture {
 /// # Panics
 /// With the rule that is broken.
 pub fn check<F: SourceFixture>(mut make: impl FnMut() -> F) {
-    let rules: [fn(&dyn SourceFixture); 15] = [
+    let rules: [fn(&dyn SourceFixture); 16] = [
         metadata_tells_every_kind,
         what_is_not_there_is_none,
         symbolic_links_are_never_followed,
@@ -55,6 +55,7 @@ pub fn check<F: SourceFixture>(mut make: impl FnMut() -> F) {
         files::only_regular_files_open,
         files::ranges_are_read_as_asked,
         files::bytes_are_appended_as_asked,
+        files::everything_but_zeros_is_data,
         files::a_directory_tells_of_its_names_what_the_source_tells,
         files::an_open_file_outlives_its_name,
         files::stamps_move_with_every_change,
