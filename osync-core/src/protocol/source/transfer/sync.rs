@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::model::rel_path::RelPath;
 use crate::model::report::QueueReport;
 use crate::ports::monitor::Problem;
 use crate::protocol::source::transfer::{Breach, Output, Transfer};
@@ -116,19 +117,9 @@ impl Transfer {
         self.flight.works.values().any(|work| work.born <= at)
             || self.renames.iter().any(|hint| hint.born <= at)
             || self.grown.is_open_since(at)
-            || [&self.live, &self.backlog]
-                .into_iter()
-                .any(|agenda| self.is_agenda_open_since(agenda, at))
-    }
-
-    fn is_agenda_open_since(&self, agenda: &Agenda, at: Instant) -> bool {
-        agenda.visits.iter().any(|visit| visit.born <= at)
-            || agenda.parcels.iter().any(|parcel| parcel.born <= at)
-            || agenda.larges.iter().any(|large| large.born <= at)
-            || agenda
-                .marks
-                .iter()
-                .any(|mark| mark.born <= at && !self.problems.contains(&mark.path))
+            || is_open_since(&self.live, at, |_| true)
+            // A problem is tried again in the backlog; what is live at such a path was reported since.
+            || is_open_since(&self.backlog, at, |path| !self.problems.contains(path))
     }
 
     /// The first `limit` paths that are not replicated at present, or only inexactly.
@@ -154,4 +145,12 @@ impl Transfer {
             inexact: self.problems.inexact() as u64,
         }
     }
+}
+
+/// Whether anything in `agenda` was open at `at`, of its marks those at a path that `counts`.
+fn is_open_since(agenda: &Agenda, at: Instant, counts: impl Fn(&RelPath) -> bool) -> bool {
+    agenda.visits.iter().any(|visit| visit.born <= at)
+        || agenda.parcels.iter().any(|parcel| parcel.born <= at)
+        || agenda.larges.iter().any(|large| large.born <= at)
+        || agenda.marks.iter().any(|mark| mark.born <= at && counts(&mark.path))
 }
