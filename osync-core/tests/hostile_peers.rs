@@ -294,7 +294,7 @@ fn register(link: &mut dyn SinkLink, arrivals: &Receiver<Arrival>) -> SessionId 
     let session = loop {
         assert!(Instant::now() < deadline, "never welcome");
         link.send(Channel::Control, envelope(0, 0, hello())).unwrap();
-        let answer = arrivals.recv_timeout(Duration::from_millis(50));
+        let answer = arrivals.recv_timeout(Duration::from_millis(500));
         if let Ok(Arrival::Frame { frame, .. }) = answer
             && let Ok(Envelope { message, .. }) = decode::envelope(&frame)
             && let Message::HelloAcknowledgement { session } = message
