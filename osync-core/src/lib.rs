@@ -149,10 +149,11 @@
 //!
 //! # Limits
 //!
-//! Linux only. One way only. Regular files, directories, symbolic links and named pipes; not hard links,
-//! extended attributes, ACLs or holes. A confirmation says that a version is visible, not that it survives
-//! a power cut. An edit made while the source was down that keeps size and time to the nanosecond is not
-//! found. Nothing is encrypted or authenticated. `docs/guarantees.md` in the repository has every promise
+//! Linux only. One way only. Regular files with their holes, directories, symbolic links and named pipes, with
+//! extended attributes and access lists; not hard links, sockets or devices. A confirmation says that a
+//! version is visible, not that it survives a power cut. An edit made while the source was down that keeps
+//! size and time to the nanosecond is not found. Encryption and admission need keys
+//! ([`ZmqTransport`](adapters::transport::zmq::ZmqTransport)). `docs/guarantees.md` in the repository has every promise
 //! with its limits and its tests.
 //!
 //! [`Source`]: ports::source::Source
