@@ -125,23 +125,6 @@ fn envelope(session: u64, sequence: u64, message: Message) -> Frame {
     encode::frame(&Envelope { session, sequence, message }, Bytes::new())
 }
 
-/// The next message that `is_it` makes something of.
-fn next<T>(
-    arrivals: &Receiver<Arrival>,
-    mut is_it: impl FnMut(&PeerId, Message) -> Option<T>,
-) -> T {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        let Ok(arrival) = arrivals.recv_deadline(deadline) else { panic!("nothing comes") };
-        if let Arrival::Frame { peer, frame, .. } = arrival
-            && let Ok(Envelope { message, .. }) = decode::envelope(&frame)
-            && let Some(found) = is_it(&peer, message)
-        {
-            return found;
-        }
-    }
-}
-
 #[test]
 fn a_hostile_source_touches_nothing_outside_the_target() {
     let place = Place::new();
@@ -177,24 +160,34 @@ fn a_hostile_source_touches_nothing_outside_the_target() {
     place.assert_untouched();
 }
 
-/// Leads the sink into transfer as a source does; returns its command channel.
+/// Leads the sink into transfer as a source does, whatever it says twice; returns its command channel.
 fn welcome(link: &mut dyn SourceLink, arrivals: &Receiver<Arrival>, session: SessionId) -> PeerId {
+    let deadline = Instant::now() + DEADLINE;
     let tag = session.tag();
-    let control = next(arrivals, |peer, message| {
-        matches!(message, Message::Hello { .. }).then(|| peer.clone())
-    });
-    let mut say =
-        |message| link.send(Channel::Control, &control, envelope(tag, 0, message)).unwrap();
-    say(Message::HelloAcknowledgement { session });
-    next(arrivals, |_, message| (message == Message::RegistrationRequest).then_some(()));
-    say(Message::RegistrationRequestAcknowledgement);
-    let data = PeerId::new(&session.routing_id());
-    link.send(Channel::Data, &data, envelope(tag, 0, Message::SynchronisationMessage)).unwrap();
-    next(arrivals, |_, message| (message == Message::RegistrationSuccess).then_some(()));
-    let fidelity = Fidelity::FULL;
-    let done = Message::RegistrationSuccessAcknowledgement { fidelity };
-    link.send(Channel::Control, &control, envelope(tag, 0, done)).unwrap();
-    control
+    loop {
+        let Ok(arrival) = arrivals.recv_deadline(deadline) else { panic!("never registered") };
+        let Arrival::Frame { peer, frame, .. } = arrival else { continue };
+        let Ok(Envelope { session: said, message, .. }) = decode::envelope(&frame) else {
+            continue;
+        };
+        let mut say =
+            |message| link.send(Channel::Control, &peer, envelope(tag, 0, message)).unwrap();
+        match message {
+            Message::Hello { .. } => say(Message::HelloAcknowledgement { session }),
+            Message::RegistrationRequest if said == tag => {
+                say(Message::RegistrationRequestAcknowledgement);
+                let data = PeerId::new(&session.routing_id());
+                let frame = envelope(tag, 0, Message::SynchronisationMessage);
+                link.send(Channel::Data, &data, frame).unwrap();
+            }
+            Message::RegistrationSuccess if said == tag => {
+                let fidelity = Fidelity::FULL;
+                say(Message::RegistrationSuccessAcknowledgement { fidelity });
+                return peer;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// A message on the data channel: mostly puts that lay links to the outside and write through them.
@@ -286,29 +279,37 @@ fn a_hostile_sink_learns_nothing_from_outside_and_disturbs_no_other() {
     place.assert_untouched();
 }
 
-/// Registers as a sink does.
+/// Registers as a sink does. What an earlier session left under way may still arrive, a welcome too.
 fn register(link: &mut dyn SinkLink, arrivals: &Receiver<Arrival>) -> SessionId {
-    let hello =
-        || Message::Hello { sink: SinkId::new("hostile").unwrap(), fidelity: Fidelity::FULL };
+    let hello = Message::Hello { sink: SinkId::new("hostile").unwrap(), fidelity: Fidelity::FULL };
     let deadline = Instant::now() + DEADLINE;
-    let session = loop {
-        assert!(Instant::now() < deadline, "never welcome");
-        link.send(Channel::Control, envelope(0, 0, hello())).unwrap();
-        let answer = arrivals.recv_timeout(Duration::from_millis(500));
-        if let Ok(Arrival::Frame { frame, .. }) = answer
-            && let Ok(Envelope { message, .. }) = decode::envelope(&frame)
-            && let Message::HelloAcknowledgement { session } = message
-        {
-            break session;
+    let mut registering = None;
+    link.send(Channel::Control, envelope(0, 0, hello.clone())).unwrap();
+    loop {
+        assert!(Instant::now() < deadline, "never registered");
+        let Ok(arrival) = arrivals.recv_timeout(Duration::from_millis(500)) else {
+            link.send(Channel::Control, envelope(0, 0, hello.clone())).unwrap();
+            continue;
+        };
+        let Arrival::Frame { frame, .. } = arrival else { continue };
+        let Ok(Envelope { session: tag, message, .. }) = decode::envelope(&frame) else { continue };
+        match message {
+            Message::HelloAcknowledgement { session } => {
+                registering = Some(session);
+                link.open_data(&session).unwrap();
+                let request = envelope(session.tag(), 0, Message::RegistrationRequest);
+                link.send(Channel::Control, request).unwrap();
+            }
+            Message::SynchronisationMessage => {
+                if let Some(session) = registering.filter(|session| session.tag() == tag) {
+                    let success = envelope(tag, 0, Message::RegistrationSuccess);
+                    link.send(Channel::Control, success).unwrap();
+                    return session;
+                }
+            }
+            _ => {}
         }
-    };
-    link.open_data(&session).unwrap();
-    let mut say =
-        |message| link.send(Channel::Control, envelope(session.tag(), 0, message)).unwrap();
-    say(Message::RegistrationRequest);
-    next(arrivals, |_, message| (message == Message::SynchronisationMessage).then_some(()));
-    say(Message::RegistrationSuccess);
-    session
+    }
 }
 
 /// What the source wants to know; nothing that it sends is from outside.
