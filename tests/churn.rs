@@ -59,7 +59,7 @@ impl Churn {
 fn change(root: &Path, random: &mut Random) {
     let (path, other) = (random.path(root), random.path(root));
     let content = vec![b'a' + random.below(26).to_le_bytes()[0]; random.size()];
-    let result = match random.below(13) {
+    let result = match random.below(15) {
         0..=2 => fs::write(&path, content),
         3 => OpenOptions::new()
             .append(true)
@@ -80,6 +80,7 @@ fn change(root: &Path, random: &mut Random) {
             }
         }),
         11 => symlink("n1", &path),
+        12 | 13 => fs::hard_link(&path, &other),
         _ => path.symlink_metadata().map(|_| tree::set_modified(&path, 1_000_000_000, 7)),
     };
     if let Err(error) = result {

@@ -23,7 +23,7 @@ const LATENCY_MEDIAN_MAX: Duration = Duration::from_millis(200);
 type Change = (&'static str, fn(&Path));
 
 /// In this order: later ones build on earlier ones.
-const CHANGES: [Change; 32] = [
+const CHANGES: [Change; 45] = [
     ("create", |root| tree::write(root, "new", "new")),
     ("overwrite", |root| {
         tree::write(root, "new", "longer than before");
@@ -128,6 +128,41 @@ const CHANGES: [Change; 32] = [
         shell(root, &format!("{setup} && {commits} && git checkout -q - && git checkout -q two"));
     }),
     ("rm -r", |root| shell(root, "rm -r unpacked moved a d0")),
+    ("another name", |root| {
+        tree::write(root, "first", "of several names");
+        fs::hard_link(root.join("first"), root.join("second")).unwrap();
+    }),
+    ("another name of something old, elsewhere", |root| {
+        fs::hard_link(root.join("renamed"), root.join("d2/third")).unwrap();
+    }),
+    ("write through one of several names", |root| {
+        fs::write(root.join("second"), "written through the second name").unwrap();
+    }),
+    ("the same size and time through one of several names", |root| {
+        fs::write(root.join("first"), "WRITTEN THROUGH THE SECOND NAME").unwrap();
+        tree::set_modified(root.join("first"), 1_234_567_890, 3);
+    }),
+    ("chmod through one of several names", |root| tree::set_mode(root.join("d2/third"), 0o600)),
+    ("rename of one of several names", |root| {
+        fs::rename(root.join("second"), root.join("d2/second")).unwrap();
+    }),
+    ("rename of a directory with some of several names", |root| {
+        fs::rename(root.join("d2"), root.join("e2")).unwrap();
+    }),
+    ("another name in place of something", |root| {
+        shell(root, "ln -f first renamed");
+    }),
+    ("removal of one of several names", |root| fs::remove_file(root.join("first")).unwrap()),
+    ("write through one of several names and its removal", |root| {
+        shell(root, "echo gone >renamed && rm renamed");
+    }),
+    ("more names of a link and a pipe", |root| {
+        shell(root, "ln -P link link2; ln pipe pipe2");
+    }),
+    ("a copy of a tree by links", |root| shell(root, "cp -al d4 copied")),
+    ("swap of two things of several names", |root| {
+        shell(root, "echo 1 >o; ln o o2; echo 2 >p; ln p p2; mv o2 x; mv p2 o2; mv x p2");
+    }),
 ];
 
 #[test]

@@ -17,6 +17,7 @@ mod faults;
 mod filters;
 mod keys;
 mod kills;
+mod links;
 mod live;
 mod once;
 mod problems;

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
 use std::time::Instant;
 
+use rustix::fs::{FallocateFlags, fallocate};
+
 use crate::program::{Addresses, Osync, SOON, arguments, start_source};
 use crate::tree::{self, Pair};
 
@@ -68,6 +70,23 @@ fn of_a_hole_of_many_gigabytes_nothing_is_read_or_sent() {
     let mut data = [0; 6];
     copy.read_exact_at(&mut data, (33 << 30) - 1).unwrap();
     assert_eq!(data, *b"\0data\0");
+}
+
+#[test]
+fn room_that_was_reserved_and_never_written_is_no_hole() {
+    let pair = Pair::new();
+    let reserved = File::create(pair.source.join("reserved")).unwrap();
+    let bytes = 4 << 20;
+    if let Err(error) = fallocate(&reserved, FallocateFlags::empty(), 0, bytes) {
+        println!("SKIP: no room can be reserved here: {error}");
+        return;
+    }
+
+    let (status, log) = Osync::run(arguments!["mirror", pair.source, pair.target, "--once"]);
+
+    assert_eq!(status.code(), Some(0), "{log}");
+    let copy = fs::metadata(pair.target.join("reserved")).unwrap();
+    assert!(copy.blocks() * 512 >= bytes, "{} blocks", copy.blocks());
 }
 
 #[test]

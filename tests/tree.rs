@@ -89,11 +89,14 @@ pub(crate) struct Node {
     content_hash: u64,
     has_holes: bool,
     attributes: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The first of the names that stand for the same thing.
+    first_name: Vec<u8>,
 }
 
 /// Every entry at or below `root` by its path, which is empty for the root itself.
 pub(crate) fn snapshot(root: &Path) -> io::Result<BTreeMap<Vec<u8>, Node>> {
     let mut nodes = BTreeMap::new();
+    let mut things = BTreeMap::new();
     let mut pending = vec![root.to_owned()];
     while let Some(path) = pending.pop() {
         let metadata = path.symlink_metadata()?;
@@ -115,6 +118,7 @@ pub(crate) fn snapshot(root: &Path) -> io::Result<BTreeMap<Vec<u8>, Node>> {
             mode &= !0o6000;
         }
         let relative = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
+        let thing = (metadata.dev(), metadata.ino());
         let node = Node {
             file_type: metadata.mode() & 0o170_000,
             mode,
@@ -125,8 +129,16 @@ pub(crate) fn snapshot(root: &Path) -> io::Result<BTreeMap<Vec<u8>, Node>> {
             content_hash: hasher.finish(),
             has_holes: metadata.blocks() * 512 + HOLES_BYTES_MIN < size,
             attributes: attributes(&path)?,
+            first_name: Vec::new(),
         };
+        things.entry(thing).or_insert_with(Vec::new).push(relative.clone());
         nodes.insert(relative, node);
+    }
+    for names in things.into_values() {
+        let first = names.iter().min().unwrap();
+        for name in &names {
+            nodes.get_mut(name).unwrap().first_name.clone_from(first);
+        }
     }
     Ok(nodes)
 }

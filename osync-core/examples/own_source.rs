@@ -81,7 +81,7 @@ impl Notebook {
 impl Source for Notebook {
     /// Notes have neither owners nor attributes.
     fn fidelity(&self) -> Fidelity {
-        Fidelity { owner: false, set_id: false, attributes: Classes::NONE }
+        Fidelity { owner: false, set_id: false, attributes: Classes::NONE, links: false }
     }
 
     fn metadata(&self, path: &RelPath) -> Result<Option<(Metadata, Stamp)>, SourceError> {
@@ -140,7 +140,8 @@ impl SourceFile for Note {
 }
 
 fn metadata(kind: Kind, modified: Timestamp, mode: u32) -> Metadata {
-    Metadata { kind, modified, mode, uid: 0, gid: 0, attributes: Attributes::None }
+    let attributes = Attributes::None;
+    Metadata { kind, modified, mode, uid: 0, gid: 0, attributes, names: 1 }
 }
 
 fn now() -> Timestamp {

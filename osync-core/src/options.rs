@@ -11,6 +11,9 @@ use crate::model::sink_id::SinkId;
 pub struct SourceOptions {
     /// Memory for the marks of one sink, in bytes: 64 KiB and up, by default 64 MiB. Over it, detail is given up.
     pub marks_bytes_max: usize,
+    /// Memory for the names of hard links, for each sink, in bytes: 64 KiB and up, by default 64 MiB. Those of which
+    /// there is no room become files of their own at the sink.
+    pub links_bytes_max: usize,
     /// Threads that read the source: 1 to 64, by default 2.
     pub readers: usize,
     /// Sinks that may be connected at once: 1 and up, by default 64.
@@ -50,6 +53,7 @@ impl Default for SourceOptions {
     fn default() -> Self {
         Self {
             marks_bytes_max: 64 << 20,
+            links_bytes_max: 64 << 20,
             readers: 2,
             sinks_max: 64,
             feed_patience: Duration::from_secs(1),
@@ -68,6 +72,13 @@ impl SourceOptions {
     #[must_use]
     pub fn with_marks_bytes_max(mut self, bytes: usize) -> Self {
         self.marks_bytes_max = bytes.max(64 << 10);
+        self
+    }
+
+    /// Sets [`SourceOptions::links_bytes_max`].
+    #[must_use]
+    pub fn with_links_bytes_max(mut self, bytes: usize) -> Self {
+        self.links_bytes_max = bytes.max(64 << 10);
         self
     }
 

@@ -49,6 +49,7 @@ fn metadata(kind: Kind, mode: u32) -> Metadata {
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
         attributes: Attributes::None,
+        names: 1,
     }
 }
 

@@ -52,7 +52,7 @@ fn attributes_are_refused_in_the_wrong_form_out_of_order_and_of_no_class() {
         let full = Attributes::Full(names.iter().map(attribute).collect());
         let attributes = if is_digested { full.digested() } else { full };
         let (modified, kind) = (Timestamp::default(), Kind::File { size_bytes: 0 });
-        Metadata { kind, modified, mode: 0, uid: 0, gid: 0, attributes }
+        Metadata { kind, modified, mode: 0, uid: 0, gid: 0, attributes, names: 1 }
     };
     let closes = |metadata: &Metadata| {
         let closing = Closing { metadata: metadata.clone(), own: None };

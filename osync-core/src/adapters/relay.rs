@@ -115,6 +115,12 @@ impl Sink for RelaySink {
         Ok(())
     }
 
+    fn link(&self, path: &RelPath, to: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
+        self.sink.link(path, to, metadata)?;
+        self.changed(path, Touch::Settled);
+        Ok(())
+    }
+
     fn set_metadata(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
         self.sink.set_metadata(path, metadata)?;
         self.changed(path, Touch::Metadata);

@@ -18,7 +18,8 @@ pub struct Difference {
 
 /// Compares the `source`'s entries with the `sink`'s, both sorted by name, within `fidelity`.
 ///
-/// Contents count as equal where size and time of the last change are, to the nanosecond.
+/// Contents count as equal where size and time of the last change are, to the nanosecond. Fewer names than the
+/// source has are no difference, since some may lie outside its tree; more are.
 #[must_use]
 pub fn diff(source: &[Entry], sink: &[Entry], fidelity: Fidelity) -> Difference {
     let mut difference = Difference::default();
@@ -50,7 +51,9 @@ pub fn diff(source: &[Entry], sink: &[Entry], fidelity: Fidelity) -> Difference 
 
 /// What is to be sent so that `theirs` becomes `ours`; `None` if it is the same already.
 fn need(ours: &Metadata, theirs: &Metadata, fidelity: Fidelity) -> Option<Need> {
-    if fidelity.masked_in_listing(ours) == fidelity.masked_in_listing(theirs) {
+    let is_shared_in_excess = fidelity.tells_shared(theirs) && theirs.names > ours.names;
+    let is_equal = fidelity.masked_in_listing(ours) == fidelity.masked_in_listing(theirs);
+    if is_equal && !is_shared_in_excess {
         return None;
     }
     let keeps_content = match (&ours.kind, &theirs.kind) {
@@ -78,7 +81,7 @@ mod tests {
         let modified = Timestamp { seconds, nanoseconds: 0 };
         let kind = Kind::File { size_bytes };
         let attributes = Attributes::None;
-        let metadata = Metadata { kind, modified, mode, uid: 0, gid: 0, attributes };
+        let metadata = Metadata { kind, modified, mode, uid: 0, gid: 0, attributes, names: 1 };
         Entry { name: Name::new(name.as_bytes()).unwrap(), metadata }
     }
 
@@ -105,6 +108,22 @@ mod tests {
             [(0, Need::Content), (1, Need::Content), (2, Need::Metadata)]
         );
         assert_eq!(difference.extra, [Name::new(*b"a").unwrap(), Name::new(*b"f").unwrap()]);
+    }
+
+    #[test]
+    fn only_names_in_excess_are_a_difference() {
+        let shared = |names| {
+            let mut entry = entry("a", 1, 1, 0o644);
+            entry.metadata.names = names;
+            [entry]
+        };
+        let wanted = |source, sink| diff(&shared(source), &shared(sink), Fidelity::FULL).wanted;
+
+        assert_eq!(wanted(3, 1), []);
+        assert_eq!(wanted(3, 3), []);
+        assert_eq!(wanted(1, 2), [(0, Need::Metadata)]);
+        let copies = Fidelity { links: false, ..Fidelity::FULL };
+        assert_eq!(diff(&shared(1), &shared(2), copies).wanted, []);
     }
 
     #[test]

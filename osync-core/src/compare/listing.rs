@@ -3,7 +3,8 @@
 //! BLAKE3 over the directory's own metadata (where the part is the first) and its entries in bytewise
 //! order of their names, each in a fixed-width form that has one reading only. What lies outside the
 //! agreed fidelity is left out, so that two ends that hold the same compare equal. Of a
-//! sub-directory only name and kind count: its metadata belongs to its own listing.
+//! sub-directory only name and kind count: its metadata belongs to its own listing. Of the number of names only
+//! counts whether it is one.
 
 use crate::model::digest::{Digest, Hasher};
 use crate::model::fidelity::Fidelity;
@@ -26,6 +27,7 @@ pub fn digest(own: Option<&Metadata>, entries: &[Entry], fidelity: Fidelity) -> 
         block.extend_from_slice(&(name.len() as u64).to_le_bytes());
         block.extend_from_slice(name);
         append(&fidelity.masked_in_listing(&entry.metadata), &mut block);
+        block.push(u8::from(fidelity.tells_shared(&entry.metadata)));
         if block.len() >= BLOCK_BYTES {
             hasher.update(&block);
             block.clear();
@@ -72,7 +74,7 @@ mod tests {
     fn entry(name: &str, kind: Kind, mode: u32) -> Entry {
         let modified = Timestamp { seconds: 7, nanoseconds: 9 };
         let attributes = Attributes::None;
-        let metadata = Metadata { kind, modified, mode, uid: 1, gid: 2, attributes };
+        let metadata = Metadata { kind, modified, mode, uid: 1, gid: 2, attributes, names: 1 };
         Entry { name: Name::new(name.as_bytes()).unwrap(), metadata }
     }
 
@@ -93,6 +95,9 @@ mod tests {
         let label = Attribute { name: (*b"user.a").into(), value: (*b"1").into() };
         labelled.metadata.attributes = Attributes::new(vec![label]);
         others.push(labelled);
+        let mut shared = base.clone();
+        shared.metadata.names = 2;
+        others.push(shared);
 
         for other in others {
             assert_ne!(digest_of(&base), digest_of(&other), "{other:?}");

@@ -21,11 +21,14 @@ pub struct Fidelity {
     pub set_id: bool,
     /// Which extended attributes and access lists are kept.
     pub attributes: Classes,
+    /// Names of one thing stay names of one thing: hard links.
+    pub links: bool,
 }
 
 impl Fidelity {
     /// Everything an entry can carry.
-    pub const FULL: Self = Self { owner: true, set_id: true, attributes: Classes::ALL };
+    pub const FULL: Self =
+        Self { owner: true, set_id: true, attributes: Classes::ALL, links: true };
 
     /// What both `self` and `other` can keep.
     #[must_use]
@@ -34,13 +37,16 @@ impl Fidelity {
             owner: self.owner && other.owner,
             set_id: self.set_id && other.set_id,
             attributes: self.attributes.common(other.attributes),
+            links: self.links && other.links,
         }
     }
 
     /// `metadata` with everything outside this fidelity set to zero, so that equal results mean "nothing to do".
+    ///
+    /// The number of names is left out always: the ends may rightly differ in it, see [`Fidelity::tells_shared`].
     #[must_use]
     pub fn masked(self, metadata: &Metadata) -> Metadata {
-        let mut masked = metadata.clone();
+        let mut masked = Metadata { names: 1, ..metadata.clone() };
         if !self.owner {
             (masked.uid, masked.gid) = (0, 0);
         }
@@ -52,6 +58,14 @@ impl Fidelity {
         }
         masked.attributes = masked.attributes.masked(self.attributes);
         masked
+    }
+
+    /// Whether the entry counts as one that shares its content with other names.
+    ///
+    /// How many there are is not compared: names outside the tree are names too, and the other end has none of them.
+    #[must_use]
+    pub fn tells_shared(self, metadata: &Metadata) -> bool {
+        self.links && metadata.is_linked() && !metadata.kind.is_directory()
     }
 
     /// As [`Fidelity::masked`], for an entry seen in the listing of the directory above it.
@@ -67,6 +81,7 @@ impl Fidelity {
                 uid: 0,
                 gid: 0,
                 attributes: Attributes::None,
+                names: 1,
             };
         }
         self.masked(metadata)

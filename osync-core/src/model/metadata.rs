@@ -56,7 +56,7 @@ impl Kind {
     }
 }
 
-/// Kind, time, permissions, owner and attributes of one entry.
+/// Kind, time, permissions, owner, attributes and number of names of one entry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Metadata {
     /// What it is.
@@ -72,6 +72,45 @@ pub struct Metadata {
     /// Extended attributes and access lists: in full where the entry itself was asked for, as digests in
     /// listings.
     pub attributes: Attributes,
+    /// How many names it has in all, one or more: hard links. 1 for a directory.
+    pub names: u32,
+}
+
+impl Metadata {
+    /// This with the attributes as digests.
+    #[must_use]
+    pub fn digested(&self) -> Self {
+        let Self { kind, modified, mode, uid, gid, attributes, names } = self;
+        let (kind, attributes) = (kind.clone(), attributes.digested());
+        Self {
+            kind,
+            modified: *modified,
+            mode: *mode,
+            uid: *uid,
+            gid: *gid,
+            attributes,
+            names: *names,
+        }
+    }
+
+    /// Whether other names stand for the same thing.
+    #[must_use]
+    pub fn is_linked(&self) -> bool {
+        self.names > 1
+    }
+
+    /// Whether what `self` tells of needs no more than metadata to be what `wanted` tells of. With more names than
+    /// that it would pass the change on to them.
+    #[must_use]
+    pub fn may_become(&self, wanted: &Self) -> bool {
+        self.has_content_of(wanted) && self.names <= wanted.names
+    }
+
+    /// Whether what `self` tells of has the content that `other` tells of, as far as metadata can say.
+    #[must_use]
+    pub fn has_content_of(&self, other: &Self) -> bool {
+        self.kind == other.kind && (!self.kind.is_file() || self.modified == other.modified)
+    }
 }
 
 /// One name of a directory with its metadata.
@@ -95,4 +134,21 @@ pub struct Stamp {
     pub changed: Timestamp,
     /// Whether the object still has a name: false once an open file has been deleted.
     pub unlinked: bool,
+}
+
+/// One look at one entry of the source.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Sighting {
+    /// What it was like.
+    pub metadata: Metadata,
+    /// Which state of which object that was.
+    pub stamp: Stamp,
+}
+
+impl Sighting {
+    /// This with the attributes as digests.
+    #[must_use]
+    pub fn digested(&self) -> Self {
+        Self { metadata: self.metadata.digested(), stamp: self.stamp }
+    }
 }

@@ -113,6 +113,16 @@ pub trait Sink: Send + Sync {
     /// [`SinkError`]; what lay there is untouched.
     fn make_special(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError>;
 
+    /// Makes `path` another name of what lies at `to`, in place of whatever lies at `path`, with this metadata.
+    ///
+    /// If it is that already, only the metadata is seen to. Missing directories above `path` are made. Another
+    /// thread may replace what lies at `to` meanwhile: what it has then is linked, or refused.
+    ///
+    /// # Errors
+    /// [`SinkError::Stale`] if nothing with the content that `metadata` tells of lies at `to`, or if it would have
+    /// more names than `metadata.names`; other errors as usual. What lay at `path` is untouched.
+    fn link(&self, path: &RelPath, to: &RelPath, metadata: &Metadata) -> Result<(), SinkError>;
+
     /// Gives what lies at `path` these times, permissions, owners and attributes, as far as the fidelity goes.
     ///
     /// # Errors

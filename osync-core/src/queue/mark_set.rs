@@ -144,6 +144,17 @@ impl MarkSet {
         }
     }
 
+    /// Makes the mark at `path` due, if there is one that is not parked.
+    pub fn hasten(&mut self, path: &RelPath, now: Instant) {
+        if let Some(held) = self.marks.get_mut(path)
+            && let Some(due) = held.due.filter(|&due| due > now)
+        {
+            held.due = Some(now);
+            self.order.remove(&(due, held.sequence, path.clone()));
+            self.order.insert((now, held.sequence, path.clone()));
+        }
+    }
+
     /// Takes out the mark at exactly `path`.
     pub fn take(&mut self, path: &RelPath) -> Option<Mark> {
         let held = self.marks.remove(path)?;

@@ -5,6 +5,7 @@
 //! | [`mark`], [`mark_set`] | what may differ, within a budget of memory |
 //! | [`agenda`] | what one lane has begun to look into: marks, visits, parcels, large files |
 //! | [`claims`] | which names are busy, so that work in flight never overlaps |
+//! | [`links`] | which names stand for one thing, and in what order they are sent |
 //! | [`pace`] | how soon a path that changes all the time is sent again |
 //! | [`window`] | how many bytes may be in flight |
 //! | [`allowance`] | how many bytes may be sent a second, where a limit is set |
@@ -17,4 +18,5 @@ pub mod window;
 pub mod pressure;
 pub mod allowance;
 pub mod pace;
+pub mod links;
 pub mod agenda;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::compare::delta::matcher::Matcher;
 use crate::compare::delta::sums::Key;
 use crate::model::digest::Digest;
-use crate::model::metadata::{Kind, Metadata, Stamp};
+use crate::model::metadata::{Kind, Metadata, Sighting, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 use crate::ports::source::{Source, SourceDirectory, SourceError, SourceFile};
@@ -46,14 +46,17 @@ pub struct OpenFile {
 pub(super) struct Limits {
     /// Longer files are not read.
     inline_bytes_max: u64,
+    /// What has several names is taken like anything else.
+    pub(super) takes_linked: bool,
     /// No further file is read that would make more bytes than this.
     pub(super) batch_bytes_max: usize,
     taken_bytes: AtomicUsize,
 }
 
 impl Limits {
-    pub(super) fn new(inline_bytes_max: u64, batch_bytes_max: usize) -> Self {
-        Self { inline_bytes_max, batch_bytes_max, taken_bytes: AtomicUsize::new(0) }
+    pub(super) fn new(inline_bytes_max: u64, batch_bytes_max: usize, takes_linked: bool) -> Self {
+        let taken_bytes = AtomicUsize::new(0);
+        Self { inline_bytes_max, takes_linked, batch_bytes_max, taken_bytes }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -139,8 +142,10 @@ pub(super) fn read_small(
                 held_still
             };
             if is_whole {
-                let placed = Placed::Other { content_bytes: size_bytes };
-                return Ok(Seen::Item(State::File(before.0), placed));
+                let (metadata, stamp) = before;
+                let seen = Box::new(Sighting { metadata: metadata.digested(), stamp });
+                let placed = Placed::Other { content_bytes: size_bytes, seen };
+                return Ok(Seen::Item(State::File(metadata), placed));
             }
         }
         payload.truncate(start);
@@ -200,7 +205,8 @@ pub(super) fn read_piece(
     let own = own_metadata(source, &parent)?;
     // The time is not later than the content: what is newer in it is found again.
     let metadata = Metadata { kind: Kind::File { size_bytes: read_bytes }, ..first.0 };
-    let end = FileEnd { metadata, is_steady, digest: reading.digest(), own, own_read_at };
+    let (stamp, digest) = (first.1, reading.digest());
+    let end = FileEnd { metadata, stamp, is_steady, digest, own, own_read_at };
     let chunk = Payload::from(chunk);
     Ok(Some(Piece { size_bytes: read_bytes, offset_bytes, chunk, end: Some(end) }))
 }
@@ -280,13 +286,14 @@ mod tests {
             let modified = changed;
             let kind = Kind::File { size_bytes };
             let attributes = Attributes::None;
-            let metadata = Metadata { kind, modified, mode: 0o644, uid: 0, gid: 0, attributes };
+            let (mode, uid, gid, names) = (0o644, 0, 0, 1);
+            let metadata = Metadata { kind, modified, mode, uid, gid, attributes, names };
             (metadata, Stamp { object: 1, changed, unlinked: false })
         }
 
         /// What a look at it as a small file brings.
         fn read(&self) -> Option<Vec<u8>> {
-            let limits = Limits::new(1 << 20, 1 << 20);
+            let limits = Limits::new(1 << 20, 1 << 20, true);
             let mut payload = Vec::new();
             let name = Name::new(*b"f").unwrap();
             let seen = read_small(self, &name, self.look(), &limits, &mut payload).unwrap();

@@ -223,5 +223,6 @@ fn end(
         kind: Kind::File { size_bytes: held.reading.offset_bytes },
         ..held.first.0.clone()
     };
-    Ok(FileEnd { metadata, is_steady, digest, own, own_read_at })
+    let stamp = held.first.1;
+    Ok(FileEnd { metadata, stamp, is_steady, digest, own, own_read_at })
 }

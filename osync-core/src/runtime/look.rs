@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::model::metadata::Kind;
+use crate::model::metadata::{Kind, Metadata, Sighting};
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
@@ -124,19 +124,28 @@ fn look_at(
         }
         return Ok(Seen::Nothing);
     };
-    let other = Placed::Other { content_bytes: 0 };
+    let other = |metadata: &Metadata| Placed::Other {
+        content_bytes: 0,
+        seen: Box::new(Sighting { metadata: metadata.digested(), stamp }),
+    };
+    let is_told = metadata.is_linked() && !limits.takes_linked;
     // They are encoded with the items, behind all contents.
     let attributes_bytes = metadata.attributes.len_bytes();
     Ok(match (&metadata.kind, need) {
         (Kind::Directory, _) => Seen::Item(State::Directory, Placed::Directory),
         (_, Need::Directory) => Seen::Other(Outcome::Changed),
-        (Kind::File { .. }, Need::Content) => {
+        (Kind::File { .. }, Need::Content) if !is_told => {
             read_small(directory, name, (metadata, stamp), limits, payload)?
         }
         _ if !limits.try_take(attributes_bytes) => Seen::Other(Outcome::Left),
-        (_, Need::Metadata) => Seen::Item(State::Kept(metadata), other),
-        (Kind::Symlink { .. } | Kind::Fifo, Need::Content) => {
-            Seen::Item(State::Special(metadata), other)
+        _ if is_told => Seen::Other(Outcome::Linked(Box::new(Sighting { metadata, stamp }))),
+        (_, Need::Metadata) => {
+            let placed = other(&metadata);
+            Seen::Item(State::Kept(metadata), placed)
+        }
+        (Kind::File { .. } | Kind::Symlink { .. } | Kind::Fifo, Need::Content) => {
+            let placed = other(&metadata);
+            Seen::Item(State::Special(metadata), placed)
         }
     })
 }

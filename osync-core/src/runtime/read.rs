@@ -30,8 +30,8 @@ pub fn perform(
         Job::Names { directory, after, names_max } => {
             Done::Named(source.names(directory, after.as_ref(), *names_max).map_err(job_error))
         }
-        Job::Look { directory, names, inline_bytes_max, batch_bytes_max } => {
-            let limits = Limits::new(*inline_bytes_max, *batch_bytes_max);
+        Job::Look { directory, names, inline_bytes_max, takes_linked, batch_bytes_max } => {
+            let limits = Limits::new(*inline_bytes_max, *batch_bytes_max, *takes_linked);
             Done::Looked(look(source, waiting, directory, names, &limits, clock).map_err(job_error))
         }
         Job::Stat { path, moved_from } => {

@@ -179,20 +179,15 @@ fn put_item(
         }
         State::Kept(metadata) => {
             let found = sink.metadata(path)?;
-            let keeps = found.is_some_and(|found| has_same_content(&found, metadata));
-            if !keeps {
+            if !found.is_some_and(|found| found.may_become(metadata)) {
                 return Err(SinkError::Stale { path: path.clone() });
             }
             sink.set_metadata(path, metadata)?;
         }
+        State::Linked { metadata, to } => sink.link(path, to, metadata)?,
     }
     Counters::add(&counters.entries, 1);
     Ok(())
-}
-
-/// Whether `found` has the content that `wanted` speaks of, as far as metadata can tell.
-fn has_same_content(found: &Metadata, wanted: &Metadata) -> bool {
-    found.kind == wanted.kind && (!wanted.kind.is_file() || found.modified == wanted.modified)
 }
 
 /// Gives `directory` its own metadata. It may not have been made yet: another writer does the directory above.
@@ -282,8 +277,11 @@ fn close(
         // Its time says that it is not proven yet.
         Some(_) if is_extended => {}
         Some(file) => file.commit(metadata)?,
-        // It is what it was, as has been proven.
-        None => sink.set_metadata(&path, metadata)?,
+        // It is what it was, as has been proven; a new version alone gets rid of names that are too many.
+        None => match sink.metadata(&path)? {
+            Some(found) if found.names <= metadata.names => sink.set_metadata(&path, metadata)?,
+            Some(_) | None => return Err(SinkError::Stale { path }),
+        },
     }
     own.as_ref().map_or(Ok(()), |own| set_own(sink, directory, own))
 }

@@ -67,16 +67,11 @@ pub fn attributes() -> impl Strategy<Value = Attributes> {
 
 /// Metadata of an entry of `kind`, its attributes in full.
 pub fn metadata(kind: impl Strategy<Value = Kind>) -> impl Strategy<Value = Metadata> {
-    (kind, timestamp(), 0..=0o7777_u32, any::<u32>(), any::<u32>(), attributes()).prop_map(
-        |(kind, modified, mode, uid, gid, attributes)| Metadata {
-            kind,
-            modified,
-            mode,
-            uid,
-            gid,
-            attributes,
-        },
-    )
+    (kind, timestamp(), 0..=0o7777_u32, any::<u32>(), any::<u32>(), attributes(), 1..=u32::MAX)
+        .prop_map(|(kind, modified, mode, uid, gid, attributes, names)| {
+            let names = if kind.is_directory() { 1 } else { names };
+            Metadata { kind, modified, mode, uid, gid, attributes, names }
+        })
 }
 
 /// As [`metadata`], its attributes as digests.
@@ -103,8 +98,16 @@ pub fn item() -> impl Strategy<Value = Item> {
         metadata(special).prop_map(State::Special),
         metadata(Just(Kind::File { size_bytes: 0 })).prop_map(State::File),
         metadata(kind()).prop_map(State::Kept),
+        linked(),
     ];
     (name(), state).prop_map(|(name, state)| Item { name, state })
+}
+
+fn linked() -> impl Strategy<Value = State> {
+    let metadata =
+        metadata(kind().prop_filter("directories have one name", |kind| !kind.is_directory()));
+    let to = rel_path().prop_filter("the root has no other name", |path| !path.is_root());
+    (metadata, to).prop_map(|(metadata, to)| State::Linked { metadata, to })
 }
 
 /// Any need.
@@ -139,11 +142,11 @@ fn range() -> impl Strategy<Value = Range> {
 }
 
 fn fidelity() -> impl Strategy<Value = Fidelity> {
-    any::<(bool, bool, [bool; 4])>().prop_map(|(owner, set_id, classes)| {
+    any::<(bool, bool, [bool; 4], bool)>().prop_map(|(owner, set_id, classes, links)| {
         let has = |(class, has): (Class, bool)| has.then_some(class);
         let attributes = Class::ALL.into_iter().zip(classes).filter_map(has);
         let attributes = attributes.fold(Classes::NONE, Classes::with);
-        Fidelity { owner, set_id, attributes }
+        Fidelity { owner, set_id, attributes, links }
     })
 }
 

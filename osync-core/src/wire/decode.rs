@@ -127,6 +127,13 @@ fn content_bytes(state: &State) -> Result<usize, DecodeError> {
                 .map_err(|_| DecodeError::Impossible("content longer than the payload"))
         }
         State::Kept(metadata) => check_metadata(metadata, Form::Full).map(|()| 0),
+        State::Linked { metadata, to } => {
+            check_metadata(metadata, Form::Full)?;
+            if metadata.kind.is_directory() || to.is_root() {
+                return Err(DecodeError::Impossible("another name of a directory"));
+            }
+            Ok(0)
+        }
         State::Special(metadata) => {
             check_metadata(metadata, Form::Full)?;
             if metadata.kind.is_file() || metadata.kind.is_directory() {
@@ -285,6 +292,9 @@ fn check_metadata(metadata: &Metadata, form: Form) -> Result<(), DecodeError> {
     check_attributes(&metadata.attributes, form)?;
     if metadata.mode > 0o7777 {
         return Err(DecodeError::Impossible("mode"));
+    }
+    if metadata.names == 0 || (metadata.kind.is_directory() && metadata.names != 1) {
+        return Err(DecodeError::Impossible("number of names"));
     }
     if metadata.modified.nanoseconds > 999_999_999 {
         return Err(DecodeError::Impossible("nanoseconds"));

@@ -314,12 +314,19 @@ pub enum State {
     Special(Metadata),
     /// A regular file whose content is in the payload.
     File(Metadata),
-    /// A regular file whose content the sink has, if size and time agree.
+    /// What the sink has there, if kind, size and time agree, and if it has no more names there than here.
     Kept(Metadata),
     /// No directory; anything else is left out of replication and stays.
     AbsentDirectory,
     /// Nothing but perhaps a directory, which is left out of replication and stays.
     AbsentOther,
+    /// Another name of what lies at `to`, if that agrees as with `Kept`, this name counted.
+    Linked {
+        /// What lies there.
+        metadata: Metadata,
+        /// A name that the sink has of it.
+        to: RelPath,
+    },
 }
 
 impl State {
@@ -327,7 +334,10 @@ impl State {
     #[must_use]
     pub fn metadata(&self) -> Option<&Metadata> {
         match self {
-            Self::Special(metadata) | Self::File(metadata) | Self::Kept(metadata) => Some(metadata),
+            Self::Special(metadata)
+            | Self::File(metadata)
+            | Self::Kept(metadata)
+            | Self::Linked { metadata, .. } => Some(metadata),
             Self::Absent | Self::AbsentDirectory | Self::AbsentOther | Self::Directory => None,
         }
     }

@@ -191,6 +191,9 @@ impl World {
         let incarnation = self.source.incarnation;
         if self.random.chance(30) && !matches!(change, Change::Fence { .. } | Change::Ready) {
             let again = at + self.random.delay(200_000);
+            if let Change::Entry { path, .. } = &change {
+                self.oracle.shaken(path, again);
+            }
             let event = Event::Report { incarnation, change: change.clone() };
             self.schedule(again, event);
         }

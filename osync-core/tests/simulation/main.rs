@@ -17,6 +17,7 @@ mod random;
 mod mood;
 mod oracle;
 mod operations;
+mod linking;
 mod feed;
 mod filter;
 mod network;

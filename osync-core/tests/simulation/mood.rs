@@ -35,6 +35,8 @@ pub(crate) struct Mood {
     pub(crate) repeated: u64,
     /// Of 1,000 operations so many are renames and swaps.
     pub(crate) renames_permille: u64,
+    /// Of 1,000 other operations so many are further names.
+    pub(crate) links_permille: u64,
     pub(crate) operations_max: u64,
 }
 
@@ -52,6 +54,7 @@ pub(crate) const MOODS: [Mood; 6] = [
         lost: 0,
         repeated: 0,
         renames_permille: 200,
+        links_permille: 100,
         operations_max: 150,
     },
     Mood {
@@ -61,6 +64,7 @@ pub(crate) const MOODS: [Mood; 6] = [
         lost: 0,
         repeated: 0,
         renames_permille: 200,
+        links_permille: 100,
         operations_max: 120,
     },
     Mood {
@@ -70,6 +74,7 @@ pub(crate) const MOODS: [Mood; 6] = [
         lost: 300,
         repeated: 1_000,
         renames_permille: 200,
+        links_permille: 100,
         operations_max: 120,
     },
     Mood {
@@ -79,6 +84,7 @@ pub(crate) const MOODS: [Mood; 6] = [
         lost: 0,
         repeated: 0,
         renames_permille: 600,
+        links_permille: 350,
         operations_max: 150,
     },
     Mood {
@@ -96,6 +102,7 @@ pub(crate) const MOODS: [Mood; 6] = [
         lost: 0,
         repeated: 0,
         renames_permille: 250,
+        links_permille: 350,
         operations_max: 120,
     },
     Mood {
@@ -122,6 +129,7 @@ pub(crate) const MOODS: [Mood; 6] = [
         lost: 100,
         repeated: 500,
         renames_permille: 300,
+        links_permille: 100,
         operations_max: 150,
     },
 ];

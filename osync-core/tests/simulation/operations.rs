@@ -39,6 +39,17 @@ const HOLES_BYTES_MIN: usize = 16 * 1024;
 impl World {
     /// Does something to the source.
     pub(crate) fn operate(&mut self) {
+        let before = self.source.tree.snapshot();
+        self.operate_on_something();
+        // A change of a thing of several names is one of all of them, and so is a name more or less.
+        for (path, (metadata, _)) in self.source.tree.snapshot() {
+            if before.get(&path).is_some_and(|(before, _)| *before != metadata) {
+                self.oracle.changed(&path, self.now);
+            }
+        }
+    }
+
+    fn operate_on_something(&mut self) {
         let paths = self.oracle.paths();
         if paths.len() > PATHS_MAX {
             let (path, _) = self.random.pick(&paths).clone();
@@ -46,6 +57,11 @@ impl World {
         }
         if self.random.chance(self.mood.renames_permille) {
             return self.rename_something();
+        }
+        // What is left out is as good as outside: nobody tells what is changed through such a name.
+        let may_link = !self.source.view.is_partial();
+        if may_link && self.random.chance(self.mood.links_permille) {
+            return self.link_something();
         }
         match self.random.below(100) {
             0..25 => self.write_somewhere(),
@@ -63,7 +79,7 @@ impl World {
         }
     }
 
-    fn write_somewhere(&mut self) {
+    pub(crate) fn write_somewhere(&mut self) {
         let path = self.free_or_taken_path();
         if self.oracle.shape(&path) != Some(Shape::File) {
             self.remove(&path);
@@ -254,23 +270,29 @@ impl World {
         if is_in_the_way {
             self.remove(to);
         }
-        assert!(self.source.tree.rename(from.as_bytes(), to.as_bytes()), "{from} to {to}");
+        let bereft = self.bereft(to);
+        if !self.source.tree.rename(from.as_bytes(), to.as_bytes()) {
+            return; // Two names of one thing stay as they are.
+        }
         self.oracle.moved(from, to, self.now);
         self.notice(Notice::Renamed { from: from.clone(), to: to.clone() });
+        self.find_again(bereft);
     }
 
-    fn remove(&mut self, path: &RelPath) {
+    pub(crate) fn remove(&mut self, path: &RelPath) {
         let mut gone = self.oracle.paths();
         gone.retain(|(other, _)| other.is_within(path));
         if gone.is_empty() {
             return;
         }
+        let bereft = self.bereft(path);
         self.source.tree.remove(path.as_bytes());
         self.oracle.vanished(path, self.now);
         // As `rm -r` does it: what is inside goes first.
         for (path, _) in gone.into_iter().rev() {
             self.notice(Notice::Removed(path));
         }
+        self.find_again(bereft);
     }
 
     fn make_directory(&mut self, path: &RelPath) {
@@ -287,7 +309,11 @@ impl World {
     fn put(&mut self, path: &RelPath, content: &[u8]) {
         let is_new = self.oracle.shape(path).is_none();
         self.source.tree.write(path.as_bytes(), content);
-        self.oracle.wrote(path, content, self.now);
+        let shared = self.source.tree.shared();
+        let names = shared.into_iter().find(|names| names.contains(path)).unwrap_or_default();
+        for path in names.iter().chain([path]) {
+            self.oracle.wrote(path, content, self.now);
+        }
         self.notice(if is_new {
             Notice::Made(path.clone())
         } else {
@@ -341,7 +367,7 @@ impl World {
     }
 
     /// A name in a directory that exists; often there is something already.
-    fn free_or_taken_path(&mut self) -> RelPath {
+    pub(crate) fn free_or_taken_path(&mut self) -> RelPath {
         let directory = self.some_directory();
         let name = *self.random.pick(&NAMES);
         join(&directory, name).expect("short paths")

@@ -35,6 +35,8 @@ pub(crate) struct Oracle {
     /// What lies at the source now, the root left out.
     present: BTreeMap<RelPath, Present>,
     changed_at: BTreeMap<RelPath, Instant>,
+    /// When something is reported once more, so that what it shares is made anew.
+    shaken_at: BTreeMap<RelPath, Instant>,
     /// When something was moved there, with whatever lay below.
     moved_at: BTreeMap<RelPath, Instant>,
     /// Fingerprints of all contents that were written at a path.
@@ -58,6 +60,11 @@ impl Oracle {
         self.present.get(path).map(|present| present.shape)
     }
 
+    /// Since when something has lain at `path`.
+    pub(crate) fn since(&self, path: &RelPath) -> Option<Instant> {
+        self.present.get(path).map(|present| present.since)
+    }
+
     pub(crate) fn is_empty_directory(&self, path: &RelPath) -> bool {
         self.shape(path) == Some(Shape::Directory)
             && !self.present.keys().any(|other| other != path && other.is_within(path))
@@ -78,6 +85,10 @@ impl Oracle {
 
     pub(crate) fn changed(&mut self, path: &RelPath, now: Instant) {
         self.changed_at.insert(path.clone(), now);
+    }
+
+    pub(crate) fn shaken(&mut self, path: &RelPath, at: Instant) {
+        self.shaken_at.insert(path.clone(), at);
     }
 
     pub(crate) fn vanished(&mut self, path: &RelPath, now: Instant) {
@@ -189,12 +200,31 @@ impl Oracle {
         &self,
         asked_at: Instant,
         differences: &[(RelPath, String)],
+        shared: &[Vec<Vec<RelPath>>; 2],
     ) -> Result<(), String> {
         let stood_still = |(path, _): &&(RelPath, String)| self.held_still_since(path, asked_at);
-        match differences.iter().find(stood_still) {
-            Some((_, difference)) => Err(format!("in sync, it says, but {difference}")),
-            None => Ok(()),
+        if let Some((_, difference)) = differences.iter().find(stood_still) {
+            return Err(format!("in sync, it says, but {difference}"));
         }
+        // Where one of several names moved, the others may be on their way to it.
+        let is_moving = |path: &RelPath| {
+            let shaken = self.shaken_at.get(path);
+            !self.held_still_since(path, asked_at) || shaken.is_some_and(|at| *at >= asked_at)
+        };
+        let things = shared.iter().flatten().filter(|names| names.iter().any(is_moving));
+        let moving: HashSet<&RelPath> = things.flatten().collect();
+        let [here, there] = [0, 1].map(|end: usize| {
+            let still = |names: &Vec<RelPath>| -> Vec<RelPath> {
+                names.iter().filter(|name| !moving.contains(name)).cloned().collect()
+            };
+            let mut things: Vec<Vec<RelPath>> = shared[end].iter().map(still).collect();
+            things.retain(|names| names.len() > 1);
+            things
+        });
+        if here == there {
+            return Ok(());
+        }
+        Err(format!("in sync, it says, but {here:?} share, and there {there:?}"))
     }
 
     /// Whether nothing changed at `path`, and nothing was moved there with a directory above.

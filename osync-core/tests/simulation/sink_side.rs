@@ -288,7 +288,7 @@ impl World {
         };
         self.sink.had_problems = problems > 0;
         if problems == 0 {
-            let judged = self.oracle.judge_in_sync(asked_at, &self.differences());
+            let judged = self.oracle.judge_in_sync(asked_at, &self.differences(), &self.shared());
             self.expect(judged);
         }
     }

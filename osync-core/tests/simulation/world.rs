@@ -213,6 +213,7 @@ impl World {
         (0..before).for_each(|_| self.operate());
         if self.random.chance(500) {
             copy(&self.source.tree, &self.sink.tree);
+            self.link_sink();
         }
         for name in ["a", "b", "stray"] {
             if self.random.chance(200) {
@@ -348,10 +349,6 @@ impl World {
         }
     }
 
-    pub(crate) fn differences(&self) -> Vec<(RelPath, String)> {
-        self.source.view.differences(&self.source.tree, &self.sink.tree)
-    }
-
     fn on_quiet(&mut self) {
         self.trace(|| "quiet".to_owned());
         self.is_quiet = true;
@@ -368,13 +365,15 @@ impl World {
             self.ask();
             self.was_asked = self.sink.has_questions();
         }
-        let is_settled =
-            is_answered && self.source.is_idle(self.now) && self.differences().is_empty();
+        let is_settled = is_answered
+            && self.source.is_idle(self.now)
+            && self.differences().is_empty()
+            && self.shares_alike();
         self.content_checks = if is_settled { self.content_checks + 1 } else { 0 };
         if !is_settled && self.now > self.settled_by {
-            let differences = self.differences();
+            let (differences, shared) = (self.differences(), self.shared());
             let (source, sink) = (self.source.describe(self.now), self.sink.describe());
-            self.fail(&format!("not settled: {differences:#?}\n{source}\n{sink}"));
+            self.fail(&format!("not settled: {differences:#?} {shared:?}\n{source}\n{sink}"));
         }
         self.schedule(self.now + CHECK_INTERVAL, Event::Check);
     }

@@ -87,6 +87,7 @@ fn look_with(directory: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<S
                 Kind::Fifo
             }
         };
+        let names = if kind.is_directory() { 1 } else { stat.stx_nlink.max(1) };
         return Ok(Seen {
             metadata: Metadata {
                 kind,
@@ -95,6 +96,7 @@ fn look_with(directory: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<S
                 uid: stat.stx_uid,
                 gid: stat.stx_gid,
                 attributes: Attributes::None,
+                names,
             },
             stamp: Stamp {
                 object: stat.stx_ino,

@@ -55,8 +55,11 @@ impl OpenFile {
         reader: AttributeReader,
         known: Option<Known>,
     ) -> Self {
-        // Where nothing is known, asking for holes tells.
-        let may_have_holes = known.as_ref().is_none_or(|known| known.may_have_holes);
+        // Room that was reserved and never written looks like a hole, but only to who asks for holes.
+        let may_have_holes = known.as_ref().map_or_else(
+            || look_at(file.as_fd()).is_ok_and(|seen| seen.may_have_holes),
+            |known| known.may_have_holes,
+        );
         let known = known.map(|known| (known.stamp, known.attributes));
         Self { path, file, reader, known, may_have_holes }
     }

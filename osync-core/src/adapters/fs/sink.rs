@@ -21,7 +21,7 @@ use crate::adapters::fs::probe;
 use crate::adapters::fs::root::Root;
 use crate::adapters::fs::tree::{Missing, Tree};
 use crate::adapters::fs::unlock::unlocked;
-use crate::adapters::fs::version::{FileVersion, Versions, movable};
+use crate::adapters::fs::version::{FileVersion, Replaced, Versions, movable};
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
@@ -219,6 +219,30 @@ impl Sink for DirectorySink {
     fn make_special(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
         let versions = &self.tree.versions;
         self.tree.put("make", path, |directory, name| versions.special(metadata, directory, name))
+    }
+
+    fn link(&self, path: &RelPath, to: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
+        let tree = &self.tree;
+        let stale = || SinkError::Stale { path: path.clone() };
+        let Some((parent, to_name)) = to.split().filter(|_| !is_reserved(to)) else {
+            return Err(stale());
+        };
+        let mut is_it = true;
+        let linked = tree.put("link", path, |directory, name| {
+            let to_above = match tree.directory(&parent, Missing::Stays) {
+                Err(Errno::NOENT | Errno::NOTDIR) => {
+                    is_it = false;
+                    return Ok(Replaced::NoDirectory);
+                }
+                found => found?,
+            };
+            let to = (to_above.as_fd(), to_name.as_bytes());
+            let linked = unlocked(to.0, || tree.versions.link(metadata, to, directory, name))?;
+            is_it = linked.is_some();
+            Ok(linked.unwrap_or(Replaced::NoDirectory))
+        });
+        linked?;
+        if is_it { self.set_metadata(path, metadata) } else { Err(stale()) }
     }
 
     fn set_metadata(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {

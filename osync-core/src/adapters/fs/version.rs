@@ -13,7 +13,7 @@ use rustix::io::{self, Errno, Result};
 
 use crate::adapters::fs::aside::{Aside, Place};
 use crate::adapters::fs::attributes::AttributeReader;
-use crate::adapters::fs::metadata::{Target, apply, look_at};
+use crate::adapters::fs::metadata::{Seen, Target, apply, look, look_at};
 use crate::adapters::fs::root::{PLACE, enter};
 use crate::adapters::fs::unlock::{proc_path, unlocked};
 use crate::model::fidelity::Fidelity;
@@ -100,10 +100,10 @@ impl Versions {
         }
         apply(Target::Open(file), metadata, Some(&present), self.fidelity, self.reader)?;
         if version.place.is_none() {
-            match self.link(file, directory, name) {
+            match self.name(file, directory, name) {
                 Err(Errno::EXIST) => {
                     let mut place = self.aside.place()?;
-                    self.link(file, place.directory(), place.name().as_bytes())?;
+                    self.name(file, place.directory(), place.name().as_bytes())?;
                     place.fill();
                     version.place = Some(place);
                 }
@@ -136,6 +136,91 @@ impl Versions {
         let made = fs::openat(place.directory(), place.name(), flags, Mode::empty())?;
         apply(Target::Path(made.as_fd()), metadata, None, self.fidelity, self.reader)?;
         self.replace(&mut place, directory, name)
+    }
+
+    /// Makes `name` in `directory` another name of what lies at `to`, in place of anything; `None` if that has not
+    /// the content that `wanted` tells of, or would have more names than it says.
+    pub(super) fn link(
+        &self,
+        wanted: &Metadata,
+        to: (BorrowedFd<'_>, &[u8]),
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<Option<Replaced>> {
+        let fits = |seen: &Seen, names: u32| {
+            !seen.is_foreign && seen.metadata.has_content_of(wanted) && names <= wanted.names
+        };
+        let Some(seen) = look(to.0, to.1)?.filter(|seen| !seen.metadata.kind.is_directory()) else {
+            return Ok(None);
+        };
+        let identity = |directory: BorrowedFd<'_>, name: &[u8]| -> Result<_> {
+            let stat = fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            Ok((stat.st_dev, stat.st_ino))
+        };
+        let there = match identity(directory, name) {
+            Err(Errno::NOENT) => None,
+            there => Some(there?),
+        };
+        let original = match identity(to.0, to.1) {
+            Err(Errno::NOENT) => return Ok(None),
+            original => original?,
+        };
+        if there == Some(original) {
+            return Ok(fits(&seen, seen.metadata.names).then_some(Replaced::NoDirectory));
+        }
+        let mut place = self.aside.place()?;
+        match fs::linkat(to.0, to.1, place.directory(), place.name(), AtFlags::empty()) {
+            // No links on this file system, none between these two, or no more of them.
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV | Errno::MLINK) => {
+                return self.copy(wanted, to, directory, name);
+            }
+            // It is gone by now.
+            Err(Errno::NOENT) => return Ok(None),
+            linked => linked?,
+        }
+        place.fill();
+        // Looked at under a name that nobody else changes. That name is counted, and becomes this one.
+        let held = look(place.directory(), place.name().as_bytes())?;
+        match held.filter(|held| fits(held, held.metadata.names)) {
+            Some(_) => self.replace(&mut place, directory, name).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes `name` in `directory` like what lies at `to`, where it cannot be another name of it; `None` if that has
+    /// not the content that `wanted` tells of.
+    fn copy(
+        &self,
+        wanted: &Metadata,
+        to: (BorrowedFd<'_>, &[u8]),
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<Option<Replaced>> {
+        if look(directory, name)?.is_some_and(|seen| seen.metadata.has_content_of(wanted)) {
+            return Ok(Some(Replaced::NoDirectory));
+        }
+        if !wanted.kind.is_file() {
+            return self.special(wanted, directory, name).map(Some);
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let original = fs::openat(to.0, to.1, flags, Mode::empty())?;
+        let mut version = self.file(directory, wanted.mode)?;
+        let mut buffer = vec![0; WRITE_BYTES_MAX];
+        loop {
+            match io::read(&original, &mut buffer) {
+                Ok(0) => break,
+                Ok(count) => version.append(&buffer[..count])?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        // Versions are replaced and never changed: what it is now it was before.
+        let seen = [look_at(original.as_fd())?, look_at(version.file.as_fd())?];
+        let is_whole = seen[1].metadata.kind == wanted.kind;
+        if !is_whole || !seen[0].metadata.has_content_of(wanted) {
+            return Ok(None);
+        }
+        self.publish(&mut version, wanted, directory, name).map(Some)
     }
 
     /// Makes an empty directory at `name` in `directory`, in place of something that is none.
@@ -193,7 +278,7 @@ impl Versions {
     }
 
     /// Gives an unnamed file its first name.
-    fn link(&self, file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+    fn name(&self, file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
         if !self.links_by_proc.load(Ordering::Relaxed) {
             match fs::linkat(file, "", directory, name, AtFlags::EMPTY_PATH) {
                 // The kernel's word for lacking the privilege, and for a directory that was removed.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::compare::delta::sums::Key;
 use crate::model::digest::Digest;
 use crate::model::fidelity::Fidelity;
-use crate::model::metadata::{Entry, Metadata};
+use crate::model::metadata::{Entry, Metadata, Sighting, Stamp};
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
@@ -44,6 +44,8 @@ pub enum Job {
         names: Vec<(Name, Need)>,
         /// Files longer than this are not read.
         inline_bytes_max: u64,
+        /// Whether what has several names is taken like anything else, rather than told of.
+        takes_linked: bool,
         /// No file is read that would make more bytes than this; the names left over come back.
         batch_bytes_max: usize,
     },
@@ -170,6 +172,8 @@ pub struct Looked {
 pub enum Outcome {
     /// It is an item of the payload.
     Placed(Placed),
+    /// It has several names: what was seen of it.
+    Linked(Box<Sighting>),
     /// It is a file too large to be read here.
     Large,
     /// There was no room for it.
@@ -185,16 +189,18 @@ pub enum Outcome {
 }
 
 /// What kind of item a name became.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placed {
     /// It is to be removed.
     Absent,
     /// It is a directory.
     Directory,
-    /// It is anything else, with so many bytes of content.
+    /// It is anything else.
     Other {
         /// Bytes of content in the payload.
         content_bytes: u64,
+        /// What was seen of it.
+        seen: Box<Sighting>,
     },
 }
 
@@ -278,6 +284,8 @@ impl Done {
 pub struct FileEnd {
     /// Its metadata; the size is that of all bytes read.
     pub metadata: Metadata,
+    /// Which object it is.
+    pub stamp: Stamp,
     /// Whether it held still from the first byte to the last.
     pub is_steady: bool,
     /// Digest of all bytes read.

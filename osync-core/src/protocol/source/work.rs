@@ -109,8 +109,8 @@ pub struct Page {
     pub own: Option<crate::model::metadata::Metadata>,
     /// Listing digest.
     pub digest: Digest,
-    /// Directories that the sink lacks or does not have as directories.
-    pub pushed: HashSet<usize>,
+    /// Entries that the sink asked for: directories among them it does not have as such.
+    pub wanted: HashSet<usize>,
 }
 
 /// All work of one sink in flight, with the names it claims and the marks that wait for it.

@@ -10,7 +10,7 @@ mod sink;
 mod source;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::attributes::{Attribute, Attributes};
@@ -109,13 +109,35 @@ impl MemTree {
         state.remove(&path, now)
     }
 
+    /// Makes `path` another name of what lies at `to`, in place of whatever lies at `path`; returns whether
+    /// something that is no directory lies there.
+    pub fn link(&self, path: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> bool {
+        let (path, to) = (rel_path(path.as_ref()), rel_path(to.as_ref()));
+        let mut state = self.state();
+        let object = state.lookup(&to).filter(|number| {
+            path != to
+                && !to.is_within(&path)
+                && !state.objects[number].metadata.kind.is_directory()
+        });
+        let Some(object) = object else { return false };
+        if state.lookup(&path) == Some(object) {
+            return true;
+        }
+        let now = state.tick();
+        state.remove(&path, now);
+        state.make_parents(&path, now);
+        state.attach(&path, object, now);
+        true
+    }
+
     /// Moves an entry, in place of whatever lies at `to`; returns whether there was one to move.
     ///
-    /// Nothing moves into itself.
+    /// Nothing moves into itself, or onto another name of itself.
     pub fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> bool {
         let (from, to) = (rel_path(from.as_ref()), rel_path(to.as_ref()));
         let mut state = self.state();
-        if from == to || to.is_within(&from) || state.lookup(&from).is_none() {
+        let moved = state.lookup(&from);
+        if from == to || to.is_within(&from) || moved.is_none() || moved == state.lookup(&to) {
             return false;
         }
         let now = state.tick();
@@ -180,6 +202,12 @@ impl MemTree {
         self.state().snapshot()
     }
 
+    /// The names of each thing that has several: hard links.
+    #[must_use]
+    pub fn shared(&self) -> BTreeSet<BTreeSet<RelPath>> {
+        self.state().shared()
+    }
+
     /// The paths at which `self` and `other` differ, one line each: the path and how.
     #[must_use]
     pub fn diff(&self, other: &Self) -> Vec<String> {
@@ -199,6 +227,11 @@ impl MemTree {
         }
         let only_theirs = theirs.keys().filter(|path| !ours.contains_key::<RelPath>(path));
         lines.extend(only_theirs.map(|path| format!("{path}: only in the second")));
+        let (ours, theirs) = (self.shared(), other.shared());
+        let one = |names: &BTreeSet<RelPath>| format!("{names:?}: one thing in the first only");
+        lines.extend(ours.difference(&theirs).map(one));
+        let one = |names: &BTreeSet<RelPath>| format!("{names:?}: one thing in the second only");
+        lines.extend(theirs.difference(&ours).map(one));
         lines
     }
 
@@ -302,6 +335,26 @@ mod tests {
         assert_eq!(modified(&tree, "b/e"), d);
         assert_eq!(tree.content("b/e/f"), Some(b"x".to_vec()));
         assert_eq!(tree.look("a/d"), None);
+    }
+
+    #[test]
+    fn names_of_one_thing_change_together_and_outlive_each_other() {
+        let tree = MemTree::new();
+        tree.write("a", "x");
+        assert!(tree.link("d/b", "a"));
+        tree.write("a", "y");
+
+        assert_eq!(tree.content("d/b"), Some(b"y".to_vec()));
+        assert_eq!(tree.look("a").unwrap().names, 2);
+        assert_eq!(tree.look("a"), tree.look("d/b"));
+        assert!(!tree.rename("a", "d/b"));
+        assert!(!tree.link("e", "d"));
+
+        tree.remove("a");
+
+        assert_eq!(tree.look("d/b").unwrap().names, 1);
+        assert_eq!(tree.content("d/b"), Some(b"y".to_vec()));
+        assert!(tree.shared().is_empty());
     }
 
     #[test]

@@ -97,6 +97,31 @@ impl Sink for MemTree {
         self.put("make", path, metadata, Vec::new())
     }
 
+    fn link(&self, path: &RelPath, to: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
+        let mut state = self.writing("link", path)?;
+        refuse_root("link", path)?;
+        let refused = || SinkError::Stale { path: path.clone() };
+        let number = state.lookup(to).ok_or_else(refused)?;
+        let there = state.objects[&number].metadata.clone();
+        let is_it = state.lookup(path) == Some(number);
+        let names = if is_it { there.names } else { there.names + 1 };
+        if there.kind.is_directory() || !there.has_content_of(metadata) || names > metadata.names {
+            return Err(refused());
+        }
+        let now = sink_time(&mut state);
+        if !is_it {
+            make_parents(&mut state, path, now)?;
+            // What lies at `to` may be below what is in the way.
+            if to.is_within(path) {
+                return Err(refused());
+            }
+            state.remove(path, now);
+            state.attach(path, number, now);
+        }
+        state.change(path, now, |there| apply(self.fidelity, metadata, there));
+        Ok(())
+    }
+
     fn set_metadata(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
         let mut state = self.writing("change", path)?;
         let there = state.metadata(path);
@@ -122,7 +147,7 @@ impl Sink for MemTree {
         refuse_root("rename", from)?;
         refuse_root("rename", to)?;
         let moved = state.metadata(from).ok_or_else(|| refused(io::ErrorKind::NotFound))?;
-        if from == to {
+        if from == to || state.lookup(from) == state.lookup(to) {
             return Ok(());
         }
         if to.is_within(from) {

@@ -1,6 +1,7 @@
 //! The tree behind [`MemTree`]: objects by number, names inside directories, a counter for a clock.
 //!
-//! Invariant: every object but the root is named by exactly one directory, or is open and unlinked.
+//! Invariant: a directory other than the root has one name, anything else as many as its metadata says, or it
+//! is open and has none.
 //!
 //! [`MemTree`]: crate::testing::mem_tree::MemTree
 
@@ -21,6 +22,8 @@ pub(super) struct Object {
     pub(super) stamp: Stamp,
     pub(super) content: Vec<u8>,
     pub(super) children: BTreeMap<Name, u64>,
+    /// How many names it has; its metadata says the same as long as there is one.
+    names: u32,
     /// How many open files read it: it outlives its name as long as there are any.
     pub(super) handles: usize,
 }
@@ -105,10 +108,12 @@ impl State {
                 uid: 0,
                 gid: 0,
                 attributes: Attributes::None,
+                names: 1,
             },
             stamp: Stamp { object: number, changed: now, unlinked: false },
             content,
             children: BTreeMap::new(),
+            names: 0,
             handles: 0,
         };
         self.objects.insert(number, object);
@@ -131,7 +136,7 @@ impl State {
 
     /// Gives `object` the name `path`, which is free and whose directory exists.
     pub(super) fn attach(&mut self, path: &RelPath, object: u64, now: Timestamp) {
-        self.object_mut(object).stamp.changed = now;
+        self.count_name(object, 1, now);
         let (parent, name) = self.parent_of(path);
         let before = self.object_mut(parent).children.insert(name, object);
         debug_assert_eq!(before, None, "the name was free");
@@ -142,8 +147,17 @@ impl State {
     pub(super) fn detach(&mut self, path: &RelPath, now: Timestamp) -> u64 {
         let (parent, name) = self.parent_of(path);
         let object = self.object_mut(parent).children.remove(&name);
+        let object = object.expect("the caller found something at this path");
         self.touch(parent, now);
-        object.expect("the caller found something at this path")
+        self.count_name(object, -1, now);
+        object
+    }
+
+    fn count_name(&mut self, object: u64, change: i32, now: Timestamp) {
+        let object = self.object_mut(object);
+        object.names = object.names.saturating_add_signed(change);
+        object.metadata.names = object.names.max(1);
+        object.stamp.changed = now;
     }
 
     /// Removes what lies at `path` with everything below it; returns whether anything did.
@@ -153,10 +167,18 @@ impl State {
         }
         let mut doomed = vec![self.detach(path, now)];
         while let Some(number) = doomed.pop() {
+            // It has another name, or two of its names went with one directory.
+            if self.objects.get(&number).is_none_or(|object| object.names > 0) {
+                continue;
+            }
             let object = self.object_mut(number);
             object.stamp.unlinked = true;
-            object.stamp.changed = now;
-            doomed.extend(std::mem::take(&mut object.children).into_values());
+            let children: Vec<u64> = std::mem::take(&mut object.children).into_values().collect();
+            for &child in &children {
+                self.count_name(child, -1, now);
+            }
+            doomed.extend(children);
+            let object = self.object_mut(number);
             if object.handles == 0 {
                 self.objects.remove(&number);
             }
@@ -215,6 +237,18 @@ impl State {
             snapshot.insert(path, (object.metadata.clone(), object.content.clone()));
         }
         snapshot
+    }
+
+    /// The names of each object that has several, directories aside.
+    pub(super) fn shared(&self) -> BTreeSet<BTreeSet<RelPath>> {
+        let mut names: HashMap<u64, BTreeSet<RelPath>> = HashMap::new();
+        for path in self.snapshot().into_keys() {
+            let object = self.at(&path).expect("it is in the snapshot");
+            if object.names > 1 {
+                names.entry(object.stamp.object).or_default().insert(path);
+            }
+        }
+        names.into_values().collect()
     }
 
     fn touch(&mut self, object: u64, now: Timestamp) {

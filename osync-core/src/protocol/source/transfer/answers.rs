@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::metadata::Entry;
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::ports::counters::Counters;
 use crate::protocol::source::transfer::delta::Way;
-use crate::protocol::source::transfer::results::UNSTEADY_WAIT;
+use crate::protocol::source::transfer::results::{UNSTEADY_WAIT, unread_bytes};
 use crate::protocol::source::transfer::{Breach, Output, Transfer};
 use crate::protocol::source::work::{Page, What};
 use crate::queue::agenda::{Parcel, Visit};
@@ -56,8 +55,9 @@ impl Transfer {
                     self.mark(lane, &visit.directory, extent, Urgency::Now, visit.born, now);
                 }
                 let Page { entries, until, .. } = page;
-                let names = entries.into_iter().map(|Entry { name, metadata }| {
-                    (name, metadata.kind.is_directory(), metadata.kind.size_bytes())
+                let names = entries.into_iter().map(|entry| {
+                    let bytes = unread_bytes(&entry);
+                    (entry.name, entry.metadata.kind.is_directory(), bytes)
                 });
                 self.push_page(lane, &visit, until.as_ref(), names.collect());
             }
@@ -105,9 +105,10 @@ impl Transfer {
             let found = page.entries.binary_search_by(|entry| entry.name.cmp(name));
             found.is_ok_and(|index| page.entries[index].metadata.kind.is_directory())
         });
+        self.tell_linked(lane, visit, page);
         let agenda = self.agenda(lane);
         for (index, entry) in page.entries.iter().enumerate().rev() {
-            let is_push = page.pushed.contains(&index);
+            let is_push = page.wanted.contains(&index);
             if entry.metadata.kind.is_directory() && (visit.is_deep || is_push) {
                 let directory = crate::queue::mark_set::entry_path(&visit.directory, &entry.name);
                 let born = visit.born;
@@ -146,12 +147,16 @@ impl Transfer {
         match &work.what {
             What::Page { .. } => return Err(Breach("a confirmation of a question")),
             What::Rename { from, to } => {
+                let (to, born) = (to.clone(), work.born);
                 if let Some(failure) = failures.first() {
                     log::debug!("rename of {from} left to comparison: {}", failure.text);
-                    let (to, born) = (to.clone(), work.born);
                     self.send_instead(&to, born, now);
                 } else {
                     Counters::add(&self.counters.renamed, 1);
+                    for name in self.links.moved(&to) {
+                        let extent = Extent::Entry(Need::Metadata);
+                        self.mark(Lane::Live, &name, extent, Urgency::Now, born, now);
+                    }
                 }
                 self.end(id, now, out);
             }
@@ -166,7 +171,9 @@ impl Transfer {
                 }
                 let (lane, born) = (work.lane, work.born);
                 self.end(id, now, out);
-                self.confirm_names(lane, &directory, &names, failures, &directory, born, now, out);
+                self.confirm_names(
+                    id, lane, &directory, &names, failures, &directory, born, now, out,
+                );
                 Counters::add(&self.counters.entries, names.len() as u64);
                 Counters::add(&self.counters.files, sent.files);
                 Counters::add(&self.counters.content_bytes, sent.content_bytes);
@@ -199,7 +206,7 @@ impl Transfer {
                 // What was never whole solves nothing.
                 let need = if is_inexact { Need::Metadata } else { Need::Content };
                 let names = [(name, need)];
-                self.confirm_names(lane, &directory, &names, failures, &path, born, now, out);
+                self.confirm_names(id, lane, &directory, &names, failures, &path, born, now, out);
                 if failures.is_empty() {
                     // It may have taken the place of a directory.
                     self.problems.void_below(&path);
@@ -238,6 +245,7 @@ impl Transfer {
     #[expect(clippy::too_many_arguments, reason = "the parts of a piece of work and the moment")]
     fn confirm_names(
         &mut self,
+        id: WorkId,
         lane: Lane,
         directory: &RelPath,
         names: &[(Name, Need)],
@@ -254,9 +262,12 @@ impl Transfer {
         for (index, (name, need)) in (0_u32..).zip(names) {
             let is_it =
                 |failure: &Failure| failure.item.map_or(whole != directory, |item| item == index);
-            if !failures.iter().any(is_it) {
+            let failure = failures.iter().find(|failure| is_it(failure));
+            if failure.is_none() {
                 self.solved(directory, name, *need);
             }
+            let path = crate::queue::mark_set::entry_path(directory, name);
+            self.settle_link(id, lane, &path, failure, born, now);
         }
         for failure in failures {
             let item = failure.item.and_then(|item| names.get(item as usize));
@@ -265,7 +276,8 @@ impl Transfer {
                 None => whole.clone(),
             };
             // Of the directory itself only the metadata is sent with names in it.
-            let need = if path == *directory { Need::Metadata } else { Need::Content };
+            let need =
+                if path == *directory { Need::Metadata } else { self.links.need_again(&path) };
             if failure.is_stale {
                 log::debug!("{path} to be looked at again: {}", failure.text);
                 let urgency = Urgency::At(now + UNSTEADY_WAIT);
@@ -295,16 +307,14 @@ fn parcel_of(
         let entry =
             page.entries.get(index as usize).ok_or(Breach("an entry that was not listed"))?;
         let kind = &entry.metadata.kind;
-        if kind.is_directory() {
-            page.pushed.insert(index as usize);
-        }
+        page.wanted.insert(index as usize);
         // What the sink says of the kind is not believed.
         let need = match (kind.is_directory(), need) {
             (true, _) => Need::Directory,
             (false, Need::Directory) => Need::Content,
             (false, need) => need,
         };
-        let content_bytes = if need == Need::Content { kind.size_bytes() } else { 0 };
+        let content_bytes = if need == Need::Content { unread_bytes(entry) } else { 0 };
         names.push_back((entry.name.clone(), need, content_bytes));
     }
     names.extend(extra.into_iter().map(|name| (name, Need::Content, 0)));

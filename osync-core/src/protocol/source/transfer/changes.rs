@@ -60,6 +60,8 @@ impl Transfer {
             return;
         }
         self.grown.rebase(from, to);
+        self.links.rebase(from, to);
+        self.mark_doubtful(None, Lane::Live, now, now);
         let moved_born = self.born_at(from).map_or(now, |born| born.min(now));
         let is_pending = self.live.marks.covers(from) || !self.flight.within(from).is_empty();
         if is_directory {

@@ -45,6 +45,7 @@ impl Transfer {
         self.limits.on_time(now);
         self.is_limited = false;
         if !self.is_draining && self.paused_until.is_none() {
+            self.drive_search(now);
             loop {
                 self.turn = (self.turn + 1) % BACKLOG_SHARE;
                 let first = if self.turn == 0 { Lane::Backlog } else { Lane::Live };
@@ -163,7 +164,7 @@ impl Transfer {
                 }
             }
         }
-        self.start_names(lane, &directory, names, born, now, out);
+        self.start_names(lane, &directory, names, false, born, now, out);
         true
     }
 
@@ -194,21 +195,23 @@ impl Transfer {
         if !parcel.names.is_empty() {
             self.agenda(lane).parcels.push_front(parcel);
         }
-        self.start_names(lane, &directory, names, born, now, out);
+        self.start_names(lane, &directory, names, false, born, now, out);
         true
     }
 
     /// Files up to this many bytes travel with others.
-    fn inline_bytes_max(&self) -> u64 {
+    pub(super) fn inline_bytes_max(&self) -> u64 {
         INLINE_BYTES_MAX.min(self.batch_bytes_max())
     }
 
     /// Begins work on `names`; those that something in flight touches become marks that wait for it.
-    fn start_names(
+    #[expect(clippy::too_many_arguments, reason = "the parts of a piece of work and the moment")]
+    pub(super) fn start_names(
         &mut self,
         lane: Lane,
         directory: &RelPath,
         names: Vec<(Name, Need, u64)>,
+        takes_linked: bool,
         born: Instant,
         now: Instant,
         out: &mut Vec<Output>,
@@ -251,6 +254,7 @@ impl Transfer {
             directory: directory.clone(),
             names: free,
             inline_bytes_max: self.inline_bytes_max(),
+            takes_linked,
             batch_bytes_max: usize::try_from(self.batch_bytes_max()).unwrap_or(usize::MAX),
         };
         self.read(id, job, reserved_bytes, out);
@@ -258,7 +262,7 @@ impl Transfer {
 
     /// Marks `path` until `blocker` has ended.
     #[expect(clippy::too_many_arguments, reason = "the parts of a mark and the moment")]
-    fn park(
+    pub(super) fn park(
         &mut self,
         lane: Lane,
         path: &RelPath,
@@ -276,14 +280,13 @@ impl Transfer {
         let mark = Mark { path: path.clone(), extent, born };
         self.agenda(lane).marks.park(&mark, now);
         self.flight.park(blocker, path.clone());
-        let is_other_path = !matches!(
+        let is_inside = matches!(
             self.flight.works.get(&blocker).map(|work| &work.what),
-            Some(What::Large { directory, name, .. })
-                if directory.join(name).is_ok_and(|large| large == *path)
+            Some(What::Large { directory, .. }) if directory.is_within(path)
         );
         // What is to be removed or replaced does not wait for a large file inside it.
-        if is_other_path && need == Need::Content {
-            self.abort_large(blocker, now, out);
+        if is_inside && need == Need::Content {
+            self.abort_large_into(lane, blocker, now, out);
         }
     }
 
@@ -332,8 +335,11 @@ impl Transfer {
     ) {
         if !names.is_empty() {
             let names = names.into_iter().map(|(name, need)| (name, need, UNKNOWN_BYTES)).collect();
-            let parcel = Parcel { directory: directory.clone(), names, born };
-            self.agenda(lane).parcels.push_front(parcel);
+            self.agenda(lane).parcels.push_front(Parcel {
+                directory: directory.clone(),
+                names,
+                born,
+            });
         }
     }
 

@@ -106,7 +106,9 @@ impl Transfer {
             return false;
         };
         let path = entry_path(directory, name);
-        if self.deltas.mode == Delta::Off || self.deltas.failed.contains(&path) {
+        // A version that is the same would stay what it is, with the names it has.
+        let must_replace = self.links.must_replace(&path);
+        if self.deltas.mode == Delta::Off || self.deltas.failed.contains(&path) || must_replace {
             return false;
         }
         (*is_open, *course) = (true, Course::Asked);
@@ -175,6 +177,7 @@ impl Transfer {
                 let may_extend = is_long
                     && lane == Lane::Live
                     && !basis.is_shared
+                    && !self.links.is_linked(&path)
                     && !self.deltas.rewritten.contains(&path);
                 let basis = basis.clone();
                 let holds_back = lane == Lane::Backlog;

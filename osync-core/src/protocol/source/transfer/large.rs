@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::model::metadata::Sighting;
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
@@ -165,7 +166,13 @@ impl Transfer {
         let path = crate::queue::mark_set::entry_path(directory, name);
         let directory = directory.clone();
         let gives_up = self.gives_up(&path, Some(&end), now);
-        let FileEnd { metadata, is_steady, digest, own, own_read_at } = end;
+        let FileEnd { metadata, stamp, is_steady, digest, own, own_read_at } = end;
+        if !gives_up {
+            let seen = Sighting { metadata: metadata.digested(), stamp };
+            self.note(lane, &path, &seen, Need::Content, born, now);
+            self.note_whole(id, lane, &path, &seen, born, now);
+            self.mark_doubtful(Some(id), lane, born, now);
+        }
         if let Some(What::Large { is_over, is_aborted, is_inexact, .. }) =
             self.flight.works.get_mut(&id).map(|work| &mut work.what)
         {
@@ -238,6 +245,19 @@ impl Transfer {
 
     /// Gives up a large file on its way, marking it again; other work is left alone.
     pub(super) fn abort_large(&mut self, id: WorkId, now: Instant, out: &mut Vec<Output>) {
+        if let Some(work) = self.flight.works.get(&id) {
+            self.abort_large_into(work.lane, id, now, out);
+        }
+    }
+
+    /// As [`Transfer::abort_large`], marking it in `marks_lane`: behind what it is given up for.
+    pub(super) fn abort_large_into(
+        &mut self,
+        marks_lane: Lane,
+        id: WorkId,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
         let Some(work) = self.flight.works.get_mut(&id) else { return };
         let (lane, born) = (work.lane, work.born);
         let is_confirmed = work.what.is_abort_confirmed();
@@ -251,7 +271,7 @@ impl Transfer {
         (*is_over, *is_aborted) = (true, true);
         let (directory, name, is_open) = (directory.clone(), name.clone(), *is_open);
         self.ready_larges[lane as usize].retain(|ready| *ready != id);
-        self.mark_entry(lane, &directory, &name, Urgency::Now, born, now);
+        self.mark_entry(marks_lane, &directory, &name, Urgency::Now, born, now);
         if is_open {
             self.send_data(Message::Abort { work: id }, Bytes::new(), now, out);
         }

@@ -3,6 +3,7 @@
 //! ```text
 //! changes.rs   change feed, registration      -> marks
 //! choose.rs    marks, within the window       -> jobs for the readers
+//! links.rs     names that stand for one thing; search.rs: those that nobody knows
 //! results.rs   what the readers found         -> messages to the sink
 //! large.rs     files in chunks
 //! delta.rs     files of which the sink has an older version
@@ -17,6 +18,8 @@
 
 mod changes;
 mod choose;
+mod search;
+mod links;
 mod results;
 mod large;
 mod delta;
@@ -47,6 +50,7 @@ use crate::protocol::source::job::Job;
 use crate::protocol::source::problems::Problems;
 use crate::protocol::source::work::{InFlight, What, Work};
 use crate::queue::agenda::Agenda;
+use crate::queue::links::Links;
 use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::queue::pace::Pace;
 use crate::queue::pressure::Pressure;
@@ -131,6 +135,8 @@ pub struct Transfer {
     is_limited: bool,
     deltas: delta::Deltas,
     grown: grown::Grown,
+    links: Links,
+    search: search::Search,
     sync: Vec<sync::SyncWait>,
     counters: Arc<Counters>,
     paused_until: Option<Instant>,
@@ -184,6 +190,8 @@ impl Transfer {
             is_limited: false,
             deltas: delta::Deltas::new(session, options),
             grown: grown::Grown::default(),
+            links: Links::new(options.links_bytes_max, fidelity.links),
+            search: search::Search::default(),
             sync: Vec::new(),
             counters,
             paused_until: None,
@@ -257,6 +265,7 @@ impl Transfer {
             self.paused_until,
             self.grown.next_due(),
             self.limit_ends(),
+            self.search.due(now),
         ];
         for due in dues.into_iter().flatten().filter(|&due| due > now) {
             deadline = deadline.min(due);

@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::model::metadata::Metadata;
+use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::ports::source::NamePage;
 use crate::protocol::source::job::{Done, JobError, Listed, Looked, Outcome, Placed};
+use crate::protocol::source::transfer::links::Linked;
 use crate::protocol::source::transfer::{Output, Transfer};
-use crate::protocol::source::work::{Page, Sent, What};
+use crate::protocol::source::work::{Page, Sent, What, Work};
 use crate::queue::agenda::{Large, Parcel, Visit};
 use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::wire::encode;
@@ -141,10 +142,18 @@ impl Transfer {
 
     fn on_listed(&mut self, id: WorkId, listed: Listed, now: Instant, out: &mut Vec<Output>) {
         let Some(work) = self.flight.works.get_mut(&id) else { return };
-        let What::Page { visit, page } = &mut work.what else { return };
+        let What::Page { visit, .. } = &mut work.what else { return };
         let Listed { own, entries, has_more, digest } = listed;
         let until = if has_more { entries.last().map(|entry| entry.name.clone()) } else { None };
         let (lane, visit) = (work.lane, visit.clone());
+        self.mark_missing(lane, &visit, until.as_ref(), now, |name| {
+            let found = entries.binary_search_by(|entry| entry.name.as_bytes().cmp(name));
+            found.ok().map(|index| entries[index].metadata.kind.is_directory())
+        });
+        let Some(Work { what: What::Page { page, .. }, .. }) = self.flight.works.get_mut(&id)
+        else {
+            return;
+        };
         let range = Range {
             directory: visit.directory.clone(),
             after: visit.after.clone(),
@@ -155,7 +164,7 @@ impl Transfer {
             until: until.clone(),
             own,
             digest,
-            pushed: std::collections::HashSet::new(),
+            wanted: std::collections::HashSet::new(),
         });
         self.overtake(&visit.directory);
         self.visit_rest(lane, &visit, until);
@@ -188,6 +197,10 @@ impl Transfer {
         let until = if has_more { names.last().map(|(name, _)| name.clone()) } else { None };
         let (lane, visit) = (work.lane, visit.clone());
         self.visit_rest(lane, &visit, until.clone());
+        self.mark_missing(lane, &visit, until.as_ref(), now, |name| {
+            let found = names.binary_search_by(|(known, _)| known.as_bytes().cmp(name));
+            found.ok().map(|index| names[index].1)
+        });
         self.end(id, now, out);
         let names =
             names.into_iter().map(|(name, is_directory)| (name, is_directory, PUSHED_BYTES));
@@ -238,18 +251,27 @@ impl Transfer {
         let mut larges = Vec::new();
         let mut made = Vec::new();
         let mut left_out = Vec::new();
+        let mut linked = Vec::new();
+        let mut seen_now = Vec::new();
         for ((name, need), outcome) in asked.into_iter().zip(looked.outcomes) {
             if !matches!(outcome, Outcome::Placed(_)) {
                 self.flight.claims.release(&directory, &name);
             }
             match outcome {
                 Outcome::Placed(placed) => {
-                    count(sent, placed);
-                    if placed != Placed::Directory {
-                        let path = crate::queue::mark_set::entry_path(&directory, &name);
-                        self.problems.void_below(&path);
+                    let is_directory = placed == Placed::Directory;
+                    count(sent, &placed);
+                    let path = crate::queue::mark_set::entry_path(&directory, &name);
+                    match placed {
+                        Placed::Directory => self.links.forget(&path),
+                        Placed::Absent => self.links.forget_within(&path),
+                        Placed::Other { seen, .. } => {
+                            seen_now.push((path.clone(), need, seen));
+                        }
                     }
-                    if placed == Placed::Directory && need != Need::Directory {
+                    if !is_directory {
+                        self.problems.void_below(&path);
+                    } else if need != Need::Directory {
                         self.flight.claims.relax(id, &directory, &name);
                         made.push((name.clone(), need));
                     }
@@ -258,6 +280,7 @@ impl Transfer {
                     }
                     names.push((name, need));
                 }
+                Outcome::Linked(seen) => linked.push((name, need, seen)),
                 Outcome::Large => larges.push(Large { directory: directory.clone(), name, born }),
                 Outcome::Left => left.push((name, need)),
                 Outcome::Unsteady => unsteady.push(name),
@@ -269,10 +292,13 @@ impl Transfer {
         // What is left out may have come or gone, and with it the directory's own time.
         let wants_own = wants_own_only || !left_out.is_empty();
         let has_items = !names.is_empty();
+        self.note_placed(id, lane, seen_now, born, now);
         for (name, urgency) in again {
             self.mark_entry(lane, &directory, &name, urgency, born, now);
         }
         for name in left_out {
+            let path = crate::queue::mark_set::entry_path(&directory, &name);
+            self.links.forget_within(&path);
             self.left_out(&directory, &name);
         }
         for name in unsteady {
@@ -298,15 +324,20 @@ impl Transfer {
         }
         self.requeue(lane, &directory, left, born);
         let own = self.flight.claims.newest_own(&directory, looked.own_read_at, looked.own);
-        if !has_items && (!wants_own || own.is_none()) {
+        let linked =
+            Linked { directory: directory.clone(), own: own.clone(), names: linked, lane, born };
+        if has_items || (wants_own && own.is_some()) {
+            let Looked { payload, items_bytes, .. } = looked;
+            let unpacked_bytes = payload.unpacked_bytes;
+            let (payload, own_bytes) = encode::with_own(payload.bytes, own.as_ref());
+            let message =
+                Message::Put { work: id, directory, items_bytes, own_bytes, unpacked_bytes };
+            self.send_data(message, payload, now, out);
+        } else {
             self.end(id, now, out);
-            return;
         }
-        let Looked { payload, items_bytes, .. } = looked;
-        let unpacked_bytes = payload.unpacked_bytes;
-        let (payload, own_bytes) = encode::with_own(payload.bytes, own.as_ref());
-        let message = Message::Put { work: id, directory, items_bytes, own_bytes, unpacked_bytes };
-        self.send_data(message, payload, now, out);
+        self.start_linked(linked, now, out);
+        self.mark_doubtful(Some(id), lane, born, now);
     }
 
     fn on_stat(&mut self, id: WorkId, mut metadata: Metadata, now: Instant, out: &mut Vec<Output>) {
@@ -320,12 +351,18 @@ impl Transfer {
     }
 }
 
-fn count(sent: &mut Sent, placed: Placed) {
+/// How many bytes of content are to be read without a further look.
+pub(super) fn unread_bytes(entry: &Entry) -> u64 {
+    // What has other names is looked at first, however large: perhaps one of them has been sent.
+    if entry.metadata.is_linked() { 0 } else { entry.metadata.kind.size_bytes() }
+}
+
+fn count(sent: &mut Sent, placed: &Placed) {
     match placed {
         Placed::Absent => sent.removed += 1,
         Placed::Directory => {}
-        Placed::Other { content_bytes } => {
-            sent.files += u64::from(content_bytes > 0);
+        Placed::Other { content_bytes, .. } => {
+            sent.files += u64::from(*content_bytes > 0);
             sent.content_bytes += content_bytes;
         }
     }

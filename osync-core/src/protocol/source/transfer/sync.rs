@@ -117,6 +117,7 @@ impl Transfer {
         self.flight.works.values().any(|work| work.born <= at)
             || self.renames.iter().any(|hint| hint.born <= at)
             || self.grown.is_open_since(at)
+            || self.search.born().is_some_and(|born| born <= at)
             || is_open_since(&self.live, at, |_| true)
             // A problem is tried again in the backlog; what is live at such a path was reported since.
             || is_open_since(&self.backlog, at, |path| !self.problems.contains(path))

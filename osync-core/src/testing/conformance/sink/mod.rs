@@ -4,6 +4,7 @@
 
 mod basis;
 mod content;
+mod links;
 mod names;
 
 use crate::model::attributes::Attributes;
@@ -27,7 +28,7 @@ pub trait SinkFixture: Sync {
 /// # Panics
 /// With the rule that is broken.
 pub fn check<F: SinkFixture>(mut make: impl FnMut() -> F) {
-    let rules: [fn(&dyn SinkFixture); 19] = [
+    let rules: [fn(&dyn SinkFixture); 21] = [
         content::files_get_content_metadata_and_parents,
         content::every_kind_replaces_every_kind,
         content::a_directory_that_exists_stays_as_it_is,
@@ -39,6 +40,8 @@ pub fn check<F: SinkFixture>(mut make: impl FnMut() -> F) {
         basis::a_version_is_built_from_parts_of_the_one_before,
         basis::only_a_regular_file_is_built_upon,
         basis::an_extended_file_grows_at_once_and_in_place,
+        links::a_link_is_another_name_of_what_is_there,
+        links::a_refused_link_changes_nothing,
         names::removal_takes_everything_below,
         names::a_rename_moves_everything_in_one_step,
         names::a_refused_rename_changes_nothing,
@@ -130,6 +133,7 @@ fn of_kind(sink: &dyn Sink, kind: Kind) -> Metadata {
         uid: root.uid,
         gid: root.gid,
         attributes: Attributes::None,
+        names: 1,
     }
 }
 

@@ -1,0 +1,115 @@
+//! The search for names that nobody knows.
+//!
+//! That something got a second name is reported where the new one lies; the first may be anywhere. So if
+//! a look finds more names than are known, the whole tree is compared once more, some time later, and not
+//! again for the same number of names: the rest lies outside of the tree.
+
+use std::time::{Duration, Instant};
+
+use crate::model::rel_path::RelPath;
+use crate::protocol::source::transfer::Transfer;
+use crate::protocol::source::work::What;
+use crate::queue::agenda::Agenda;
+use crate::queue::mark::{Extent, Lane, Urgency};
+
+/// How long a search waits: most names turn up by themselves.
+const WAIT_MIN: Duration = Duration::from_millis(500);
+/// How long it waits after many.
+const WAIT_MAX: Duration = Duration::from_mins(1);
+/// How long it waits for live changes to pause, which may bring the names.
+const PAUSE_WAIT: Duration = Duration::from_secs(5);
+
+/// When the tree is searched.
+#[derive(Debug)]
+pub(super) struct Search {
+    wished: Option<Wish>,
+    /// Since when what is being searched for may differ.
+    running: Option<Instant>,
+    ended_at: Option<Instant>,
+    wait: Duration,
+}
+
+/// A search that shall begin.
+#[derive(Debug, Clone, Copy)]
+struct Wish {
+    due: Instant,
+    born: Instant,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self { wished: None, running: None, ended_at: None, wait: WAIT_MIN }
+    }
+}
+
+impl Search {
+    /// Since when the names may differ that are, or will be, searched for.
+    pub(super) fn born(&self) -> Option<Instant> {
+        self.wished.map(|wish| wish.born).into_iter().chain(self.running).min()
+    }
+
+    /// When something is to be done at the latest.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        let wish = self.wished?;
+        if wish.due > now { Some(wish.due) } else { Some(wish.due + PAUSE_WAIT) }
+    }
+
+    fn wish(&mut self, born: Instant, now: Instant) {
+        if self.ended_at.is_some_and(|ended_at| now > ended_at + self.wait * 2) {
+            self.wait = WAIT_MIN;
+        }
+        let wish = self.wished.get_or_insert(Wish { due: now + self.wait, born });
+        wish.born = wish.born.min(born);
+    }
+}
+
+impl Transfer {
+    /// Plans a search if the names ask for one.
+    pub(super) fn wish_search(&mut self, born: Instant, now: Instant) {
+        if self.links.take_news() {
+            self.search.wish(born, now);
+        }
+    }
+
+    /// Begins and ends searches.
+    pub(super) fn drive_search(&mut self, now: Instant) {
+        if self.search.running.is_none() && self.search.wished.is_none_or(|wish| wish.due > now) {
+            return;
+        }
+        if !self.is_quiet(Lane::Backlog, now) {
+            return;
+        }
+        if let Some(born) = self.search.running.take() {
+            self.search.ended_at = Some(now);
+            if self.links.search_ended() {
+                self.search.wish(born, now);
+            }
+        }
+        let Some(wish) = self.search.wished.filter(|wish| wish.due <= now) else { return };
+        if !self.is_quiet(Lane::Live, now) && wish.due + PAUSE_WAIT > now {
+            return;
+        }
+        self.search.wished = None;
+        if self.links.needs_search() {
+            log::debug!("something has names that are not known: the tree is compared");
+            self.links.search_begins();
+            self.search.running = Some(wish.born);
+            self.search.wait = (self.search.wait * 2).min(WAIT_MAX);
+            let root = RelPath::root();
+            self.mark(Lane::Backlog, &root, Extent::Subtree, Urgency::Now, wish.born, now);
+        }
+    }
+
+    /// Whether nothing is to be looked at at present, and nothing but large files is on its way.
+    fn is_quiet(&self, lane: Lane, now: Instant) -> bool {
+        let agenda: &Agenda = if lane == Lane::Live { &self.live } else { &self.backlog };
+        agenda.visits.is_empty()
+            && agenda.parcels.is_empty()
+            && agenda.marks.peek_due(now).is_none()
+            && self
+                .flight
+                .works
+                .values()
+                .all(|work| work.lane != lane || matches!(work.what, What::Large { .. }))
+    }
+}
