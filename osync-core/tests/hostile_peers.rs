@@ -4,6 +4,7 @@
 //! `OSYNC_TEST_HOSTILE_MESSAGES` makes them send more than the default.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is not waited for is passed over")]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
