@@ -6,7 +6,7 @@
 //! because another name often comes right after the first.
 //!
 //! All of it is a guess that the sink checks. What is wrong here costs a message that the sink refuses, and after
-//! [`STRIKES_MAX`] of them one name is sent with its content, whatever the sink has.
+//! `STRIKES_MAX` of them one name is sent with its content, whatever the sink has.
 //!
 //! Invariants, after every call (tested as properties): each path is a name of one thing at the most; a name is
 //! followed only if it has been confirmed since the content changed last; memory is within the budget.
