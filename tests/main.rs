@@ -19,6 +19,7 @@ mod keys;
 mod kills;
 mod links;
 mod live;
+mod locks;
 mod once;
 mod problems;
 mod relay;

@@ -272,6 +272,12 @@ pub enum SinkError {
         /// What arrived.
         actual: Digest,
     },
+    /// Another sink writes there; two would undo each other's work.
+    #[error("{directory} is the target of another osync: end that one, or name another directory")]
+    Occupied {
+        /// The directory: escaped.
+        directory: String,
+    },
     /// The root is gone, unmounted or another one: nothing is written.
     #[error("the target directory is not there: {reason}")]
     RootLost {
@@ -288,7 +294,7 @@ impl SinkError {
             Self::Stale { .. } | Self::DigestMismatch { .. } => true,
             // Something above the path is no directory yet, or no longer.
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotADirectory,
-            Self::RootLost { .. } => false,
+            Self::RootLost { .. } | Self::Occupied { .. } => false,
         }
     }
 }

@@ -5,12 +5,20 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 
+use crate::adapters::fs::unlock::unlocked;
 use crate::model::rel_path::RelPath;
+
+/// How long a lock is waited for: that of a killed process goes a moment after it.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+/// How often it is tried meanwhile.
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The longest path handed to the kernel at once, in bytes: `PATH_MAX` less some.
 const PIECE_BYTES_MAX: usize = 4_000;
@@ -61,9 +69,37 @@ impl Root {
         self
     }
 
+    /// Holds the root for one writer alone until what is returned is dropped or the process ends, however it does;
+    /// `None` if another has it. Nobody is kept from reading, nor from writing to a directory inside.
+    ///
+    /// Where the file system knows no locks, nobody is kept out.
+    pub(super) fn lock(&self) -> Result<Option<OwnedFd>> {
+        // A lock is had by a descriptor to read only, and on the directory itself: nothing is left behind.
+        let open = || enter(self.descriptor(), b".", LISTING);
+        let lock = unlocked(self.descriptor(), open)?;
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => thread::sleep(LOCK_INTERVAL),
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(errno) => {
+                    log::warn!("cannot keep other writers out of {}: {errno}", self.shown());
+                    return Ok(Some(lock));
+                }
+                Ok(()) => return Ok(Some(lock)),
+            }
+        }
+    }
+
+    /// The path that the root was opened by, escaped.
+    pub(super) fn shown(&self) -> String {
+        self.path.as_os_str().as_bytes().escape_ascii().to_string()
+    }
+
     /// Whether the path the root was opened by still leads to it; if not, what was found instead.
     pub(in crate::adapters) fn check(&self) -> std::result::Result<(), String> {
-        let shown = self.path.as_os_str().as_bytes().escape_ascii();
+        let shown = self.shown();
         match fs::stat(&self.path) {
             Ok(stat) if identity(&stat) == self.identity => Ok(()),
             Ok(_) => Err(format!("{shown} is another one now")),

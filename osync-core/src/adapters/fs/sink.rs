@@ -40,17 +40,15 @@ pub struct DirectorySink {
 
 impl DirectorySink {
     /// Opens the directory at `root`, and makes it, with those above it, if it is not there. What a killed
-    /// process left in `.osync` is deleted.
+    /// process left in `.osync` is deleted. No other sink may open the directory until this one is dropped.
     ///
     /// # Errors
-    /// [`SinkError::Io`] if that cannot be done.
+    /// [`SinkError::Occupied`] if another sink has the directory, of this process or another;
+    /// [`SinkError::Io`] if it cannot be used.
     pub fn open(root: &Path) -> Result<Self, SinkError> {
-        Root::open_or_make(root)
-            .and_then(|root| {
-                let reader = AttributeReader::probe(root.descriptor());
-                Self::on(root, reader, |versions| versions)
-            })
-            .map_err(cannot_open)
+        let root = Root::open_or_make(root).map_err(cannot_open)?;
+        let reader = AttributeReader::probe(root.descriptor());
+        Self::on(root, reader, |versions| versions)
     }
 
     /// As [`DirectorySink::open`], but as on a kernel and a file system without `openat2`, unnamed
@@ -60,22 +58,23 @@ impl DirectorySink {
     /// As [`DirectorySink::open`].
     #[cfg(feature = "testing")]
     pub fn open_without_shortcuts(root: &Path) -> Result<Self, SinkError> {
-        Root::open(root)
-            .map(Root::without_openat2)
-            .and_then(|root| {
-                let reader = AttributeReader::probe(root.descriptor()).without_calls_by_name();
-                Self::on(root, reader, Versions::without_unnamed_files)
-            })
-            .map_err(cannot_open)
+        let root = Root::open(root).map(Root::without_openat2).map_err(cannot_open)?;
+        let reader = AttributeReader::probe(root.descriptor()).without_calls_by_name();
+        Self::on(root, reader, Versions::without_unnamed_files)
     }
 
     fn on(
         root: Root,
         reader: AttributeReader,
         change: impl FnOnce(Versions) -> Versions,
-    ) -> std::io::Result<Self> {
+    ) -> Result<Self, SinkError> {
         let root = Arc::new(root);
-        let aside = Aside::open(Arc::clone(&root))?;
+        // Before anything is swept: it might be another sink's.
+        let lock = root.lock().map_err(|errno| cannot_open(errno.into()))?;
+        let Some(lock) = lock else {
+            return Err(SinkError::Occupied { directory: root.shown() });
+        };
+        let aside = Aside::open(Arc::clone(&root)).map_err(|errno| cannot_open(errno.into()))?;
         let versions = change(Versions::new(aside, reader));
         let fidelity = probe::fidelity(&versions, root.descriptor());
         versions.aside.tidy();
@@ -87,6 +86,7 @@ impl DirectorySink {
                 listings: Listings::default(),
                 fidelity,
                 reader,
+                _lock: lock,
             }),
         })
     }

@@ -31,6 +31,8 @@ pub(super) struct Tree {
     pub(super) listings: Listings,
     pub(super) fidelity: Fidelity,
     pub(super) reader: AttributeReader,
+    /// Keeps other sinks out. Last, so that all work has ended when it goes.
+    pub(super) _lock: OwnedFd,
 }
 
 /// Whether missing directories above a path are made.

@@ -73,7 +73,20 @@ impl SourceController {
             (Phase::Seeking { .. }, Refusal::NoSuchSession) => {}
             (_, _) => {
                 if self.last_refusal != Some(refusal) {
-                    log::info!("the source refuses: {}", text.escape_debug());
+                    let (id, text) = (&self.id, text.escape_debug());
+                    match refusal {
+                        Refusal::NameInUse => log::warn!(
+                            "the name {id} is in use at the source: {text}; trying again and again"
+                        ),
+                        Refusal::TooManySinks => {
+                            log::warn!(
+                                "the source takes no more sinks: {text}; trying again and again"
+                            );
+                        }
+                        Refusal::NoSuchSession | Refusal::Ending => {
+                            log::info!("the source refuses: {text}");
+                        }
+                    }
                 }
                 self.last_refusal = Some(refusal);
                 self.give_up(text, now, out);
