@@ -247,6 +247,12 @@ impl Links {
         others
     }
 
+    /// Whether anything is known of `path`, or of the source's `object`.
+    #[must_use]
+    pub fn knows(&self, path: &RelPath, object: u64) -> bool {
+        self.things.contains_key(&object) || self.objects.contains_key(path)
+    }
+
     /// Whether what lies at `path` had several names when it was looked at.
     #[must_use]
     pub fn is_linked(&self, path: &RelPath) -> bool {

@@ -34,6 +34,12 @@ const LOSS_GATHER: Duration = Duration::from_millis(100);
 /// The least time between tries to begin afresh.
 const RESTART_GAP_SECONDS: u64 = 1;
 
+/// So many reads in a row without anything of the tree, and the kernel's queue is left to gather for a moment.
+const FOREIGN_READS_MAX: u32 = 32;
+
+/// How long that moment is: other programs' work on the same file system then costs a wake-up for many events.
+const FOREIGN_NAP: Duration = Duration::from_millis(1);
+
 /// The state of the thread.
 #[derive(Debug)]
 pub(super) struct Driver {
@@ -48,6 +54,8 @@ pub(super) struct Driver {
     root_check_at: Instant,
     /// When to report that events were lost.
     loss_due: Option<Instant>,
+    /// Reads in a row that told of nothing in the tree.
+    foreign_reads: u32,
 }
 
 /// What a fresh start replaces.
@@ -81,6 +89,7 @@ impl Driver {
             unwatched: Unwatched::new(retry_after),
             root_check_at: Instant::now(),
             loss_due: None,
+            foreign_reads: 0,
         };
         Ok((driver, fences))
     }
@@ -111,10 +120,14 @@ impl Driver {
         let events = self.watch.group.read().map(<[u8]>::to_vec);
         let events = events.map_err(|error| Halt::Lost(format!("cannot read events: {error}")))?;
         let mut rest = &events[..];
+        self.foreign_reads = if rest.is_empty() { 0 } else { self.foreign_reads + 1 };
         while let Some(event) =
             record::take(&mut rest).map_err(|error| Halt::Lost(error.to_string()))?
         {
             self.handle(&event)?;
+        }
+        if self.foreign_reads > FOREIGN_READS_MAX {
+            std::thread::sleep(FOREIGN_NAP);
         }
         Ok(())
     }
@@ -205,6 +218,7 @@ impl Driver {
         }
         let Some(place) = event.place else { return Ok(()) };
         if self.watch.group.is_fence(place.directory) {
+            self.foreign_reads = 0;
             self.tell_loss()?;
             let cookie = lock(&self.fences).receive(place.name);
             return Ok(
@@ -230,7 +244,11 @@ impl Driver {
 
     /// The path of a place; `None` if it is not in the tree. Reports by itself what cannot be said by a path.
     fn path_of(&mut self, place: Place<'_>) -> Result<Option<RelPath>, Stopped> {
-        let directory = match self.watch.places.find(place.directory) {
+        let whereabouts = self.watch.places.find(place.directory);
+        if whereabouts != Whereabouts::Elsewhere {
+            self.foreign_reads = 0;
+        }
+        let directory = match whereabouts {
             Whereabouts::At(directory) => directory,
             Whereabouts::Elsewhere => return Ok(None),
             Whereabouts::Below(scope) => {

@@ -105,7 +105,8 @@ impl Transfer {
     /// Bytes of content in one message at present: a small part of the window.
     fn batch_bytes_max(&self) -> u64 {
         let bytes = (self.data.window().size_bytes() / 2).min(self.limits.message_bytes());
-        bytes.clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
+        // A power of two, so that sinks with windows much alike want the same and can share a reading.
+        (1 << bytes.max(1).ilog2()).clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
     }
 
     /// Bytes in one chunk at present.

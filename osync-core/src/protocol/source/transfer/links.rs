@@ -76,6 +76,11 @@ impl Transfer {
             for below in self.links.below(&path) {
                 self.mark(lane, &below, Extent::Entry(Need::Content), Urgency::Now, born, now);
             }
+            let is_single = !seen.metadata.is_linked();
+            if lane == Lane::Backlog && is_single && !self.links.knows(&path, seen.stamp.object) {
+                // Another name comes right after the first only where things are made just now.
+                continue;
+            }
             self.note(lane, &path, &seen, need, born, now);
             if need == Need::Content {
                 self.note_whole(id, lane, &path, &seen, born, now);
