@@ -13,6 +13,7 @@ mod churn;
 mod arguments;
 mod attacks;
 mod discovery;
+mod durability;
 mod faults;
 mod filters;
 mod keys;

@@ -121,10 +121,11 @@ fn log_problems(named: &[(RelPath, String)]) {
 /// What was done, in a line.
 fn totals(done: &TransferReport) -> String {
     format!(
-        "{} files, {} of content; {} entries, {} removed, {} renamed; {} problems met, {} sent inexactly",
+        "{} files, {} of content; {} entries, {} of them durable, {} removed, {} renamed; {} problems met, {} sent inexactly",
         HumanCount(done.files),
         HumanBytes(done.content_bytes),
         HumanCount(done.entries),
+        HumanCount(done.durable_entries),
         HumanCount(done.removed),
         HumanCount(done.renamed),
         HumanCount(done.problems),
@@ -138,9 +139,11 @@ impl Monitor for Renderer {
             Event::Registered { sink } => log::info!("registered: {sink}"),
             Event::Disconnected { sink, reason } => log::warn!("disconnected: {sink}: {reason}"),
             Event::Terminated { sink } => log::info!("ended in agreement: {sink}"),
-            Event::InSync { sink, problems: 0, .. } => log::info!("in sync: {sink}"),
-            Event::InSync { sink, problems, .. } => {
-                log::warn!("in sync but for {problems} problems: {sink}");
+            Event::InSync { sink, problems: 0, is_durable, .. } => {
+                log::info!("in sync: {sink}{}", durably(*is_durable));
+            }
+            Event::InSync { sink, problems, is_durable, .. } => {
+                log::warn!("in sync but for {problems} problems: {sink}{}", durably(*is_durable));
             }
             Event::FeedLost { scope, reason } => {
                 log::warn!("changes lost below {scope}, comparing it again: {reason}");
@@ -152,6 +155,10 @@ impl Monitor for Renderer {
             other => log::info!("{other:?}"),
         }
     }
+}
+
+fn durably(is_durable: bool) -> &'static str {
+    if is_durable { ", durable" } else { "" }
 }
 
 /// `text` on one line, without anything that could drive a terminal.
@@ -178,12 +185,13 @@ fn progress(done: &TransferReport, queues: &[QueueReport], bytes_per_second: f64
     )]
     let rate = HumanBytes(bytes_per_second as u64);
     format!(
-        "{} files, {}, {rate}/s; queue: {} live, {} backlog, {} in flight; lag {:.2} s",
+        "{} files, {}, {rate}/s; queue: {} live, {} backlog, {} in flight, {} not durable; lag {:.2} s",
         HumanCount(done.files),
         HumanBytes(done.content_bytes),
         sum(|queue| queue.live),
         sum(|queue| queue.backlog),
         sum(|queue| queue.in_flight),
+        sum(|queue| queue.undurable),
         lag.as_secs_f64()
     )
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::compression::Compression;
+use crate::model::durability::Durability;
 use crate::model::sink_id::SinkId;
 
 /// What a host may tune at a source.
@@ -154,11 +155,14 @@ pub struct SinkOptions {
     pub name: SinkId,
     /// Threads that write: 1 to 64, by default 2. One directory stays on one of them.
     pub writers: usize,
+    /// When what is written is safe from a power cut; by default [`Durability::Batch`].
+    pub durability: Durability,
 }
 
 impl Default for SinkOptions {
     fn default() -> Self {
-        Self { name: SinkId::new("sink").expect("four letters"), writers: 2 }
+        let name = SinkId::new("sink").expect("four letters");
+        Self { name, writers: 2, durability: Durability::default() }
     }
 }
 
@@ -167,6 +171,13 @@ impl SinkOptions {
     #[must_use]
     pub fn with_name(mut self, name: SinkId) -> Self {
         self.name = name;
+        self
+    }
+
+    /// Sets [`SinkOptions::durability`].
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
         self
     }
 

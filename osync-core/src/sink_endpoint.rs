@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::error::Error;
 use crate::model::connection::ConnectionDetails;
+use crate::model::durability::Durability;
 use crate::model::rel_path::RelPath;
 use crate::model::report::{QueueReport, TransferReport};
 use crate::options::SinkOptions;
@@ -16,8 +17,9 @@ use crate::ports::monitor::Monitor;
 use crate::ports::sink::Sink;
 use crate::ports::transport::Transport;
 use crate::protocol::sink::source_controller::SourceController;
-use crate::runtime::sink_loop::{Command, SinkLoop, Standing};
+use crate::runtime::sink_loop::{Answer, Command, SinkLoop, Standing};
 use crate::runtime::source_loop::Ended;
+use crate::runtime::syncer::Syncer;
 use crate::runtime::worker::Worker;
 use crate::runtime::writer_pool::WriterPool;
 use crate::runtime::{ARRIVALS_MAX, COMMANDS_MAX};
@@ -53,6 +55,8 @@ impl std::fmt::Debug for SinkHandle {
 pub struct InSync {
     /// Paths that could not be replicated and are tried again.
     pub problems: u64,
+    /// It survives a power cut of the sink, as far as the file system says.
+    pub is_durable: bool,
 }
 
 impl SinkEndpoint {
@@ -73,16 +77,22 @@ impl SinkEndpoint {
         let (commands, command_receiver) = bounded(COMMANDS_MAX);
         let (ended_sender, ended) = bounded(1);
         let counters = Arc::new(Counters::default());
+        sink.set_durability(options.durability);
+        let is_synced = options.durability != Durability::None;
+        let (syncer, sync_results) = Syncer::start(&sink, &counters)?;
         let (writers, finished) = WriterPool::start(&sink, options.writers, &counters)?;
         let link = transport.connect(details, arrivals_sender)?;
-        let machine = SourceController::new(options.name, sink.fidelity(), Instant::now());
+        let now = Instant::now();
+        let machine = SourceController::new(options.name, sink.fidelity(), is_synced, now);
         let sink_loop = SinkLoop {
             machine,
             link,
             writers,
+            syncer,
             monitor,
             arrivals,
             finished,
+            synced: sync_results,
             commands: command_receiver,
             waiting: HashMap::new(),
             last_cookie: 0,
@@ -95,8 +105,8 @@ impl SinkEndpoint {
         Ok(Self { commands, ended, worker: Some(worker), counters, sink: SinkHandle(sink) })
     }
 
-    /// Waits until the sink holds everything that had happened at the source when this was called, for
-    /// `timeout` at the most (for ever, if `None`); `None` if that was too short.
+    /// Waits until the sink holds everything that had happened at the source when this was called, durably if that
+    /// can be had and [`SinkOptions::durability`] asks for it, for `timeout` at the most (for ever, if `None`); `None` if that was too short.
     ///
     /// # Errors
     /// [`Error::HasEnded`] if the endpoint has ended or ends meanwhile.
@@ -109,9 +119,9 @@ impl SinkEndpoint {
                 deadline.saturating_duration_since(Instant::now()).min(ANSWER_CHECK)
             });
             match receiver.recv_timeout(wait) {
-                Ok(problems) => {
+                Ok(Answer { problems, is_durable }) => {
                     self.sink.0.tidy();
-                    return Ok(Some(InSync { problems }));
+                    return Ok(Some(InSync { problems, is_durable }));
                 }
                 // The endpoint may end with the question still in its queue.
                 Err(_) if self.is_finished() => return Err(Error::HasEnded),
@@ -129,11 +139,12 @@ impl SinkEndpoint {
     /// replicate. What the source still has to send only the source knows.
     #[must_use]
     pub fn queue_report(&self) -> QueueReport {
-        let standing = self.standing();
+        let (standing, done) = (self.standing(), self.transfer_report());
         QueueReport {
             in_flight: standing.unfinished,
             is_idle: standing.is_connected && standing.unfinished == 0,
             problems: standing.problems,
+            undurable: done.entries.saturating_sub(done.durable_entries),
             ..QueueReport::default()
         }
     }

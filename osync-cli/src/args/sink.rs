@@ -1,6 +1,7 @@
 //! What may be said of the writing end, in one process or alone.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use osync_core::model::durability::Durability;
 use osync_core::options::SinkOptions;
 
 /// How the target is written.
@@ -9,11 +10,28 @@ pub(crate) struct SinkArguments {
     /// Threads that write DST, 1 to 64.
     #[arg(long, value_name = "N", default_value_t = SinkOptions::default().writers)]
     writers: usize,
+    /// When what is written is safe from a power cut: batch (about once a second, and no file takes the
+    /// place of another before its data is on disk), file (also each file before it is confirmed), none.
+    #[arg(long, value_name = "WHEN", default_value = "batch")]
+    durability: When,
+}
+
+/// What `--durability` takes.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum When {
+    Batch,
+    File,
+    None,
 }
 
 impl SinkArguments {
     /// What the library is to be told.
     pub(crate) fn options(&self) -> SinkOptions {
-        SinkOptions::default().with_writers(self.writers)
+        let durability = match self.durability {
+            When::Batch => Durability::Batch,
+            When::File => Durability::File,
+            When::None => Durability::None,
+        };
+        SinkOptions::default().with_writers(self.writers).with_durability(durability)
     }
 }

@@ -16,11 +16,12 @@ use std::sync::Arc;
 
 use crate::adapters::feed::channel::{ChannelFeed, ChannelFeedHandle};
 use crate::model::change::{Change, Touch};
+use crate::model::durability::Durability;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
-use crate::ports::sink::{Basis, Sink, SinkError, StagedFile};
+use crate::ports::sink::{Basis, NewFile, Sink, SinkError, StagedFile};
 
 /// A [`Sink`] that hands everything to another one and reports what that changed.
 pub struct RelaySink {
@@ -87,6 +88,14 @@ impl Sink for RelaySink {
         Ok(())
     }
 
+    fn write_files(&self, files: &[NewFile<'_>]) -> Vec<Result<(), SinkError>> {
+        let results = self.sink.write_files(files);
+        for (file, _) in files.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
+            self.changed(&file.path, Touch::Settled);
+        }
+        results
+    }
+
     fn stage(&self, path: &RelPath, size_bytes: u64) -> Result<Box<dyn StagedFile>, SinkError> {
         let file = self.sink.stage(path, size_bytes)?;
         Ok(Box::new(self.relayed(file, path, false)))
@@ -142,6 +151,14 @@ impl Sink for RelaySink {
         let (from, to) = (from.clone(), to.clone());
         report(&self.changes, Change::Renamed { from, to, is_directory });
         Ok(())
+    }
+
+    fn set_durability(&self, durability: Durability) {
+        self.sink.set_durability(durability);
+    }
+
+    fn sync(&self) -> Result<bool, SinkError> {
+        self.sink.sync()
     }
 
     fn tidy(&self) {

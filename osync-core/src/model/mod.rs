@@ -15,5 +15,6 @@ pub mod key;
 pub mod sink_id;
 pub mod change;
 pub mod compression;
+pub mod durability;
 pub mod connection;
 pub mod report;

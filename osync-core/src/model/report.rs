@@ -26,6 +26,8 @@ pub struct TransferReport {
     pub inexact: u64,
     /// Readings of the source that served one sink more: read once, sent to several.
     pub readings_shared: u64,
+    /// Those of the entries that are known to survive a power cut of the sink.
+    pub durable_entries: u64,
 }
 
 /// What is still to be done for one sink.
@@ -50,4 +52,7 @@ pub struct QueueReport {
     pub problems: u64,
     /// Those of them that are at the sink, inexactly. Known to the source.
     pub inexact: u64,
+    /// Entries that are at the sink and may not survive a power cut of it yet; of a sink that never says what is
+    /// durable, all that were sent in this session.
+    pub undurable: u64,
 }

@@ -18,6 +18,7 @@ pub struct Counters {
     pub problems: AtomicU64,
     pub inexact: AtomicU64,
     pub readings_shared: AtomicU64,
+    pub durable_entries: AtomicU64,
 }
 
 impl Counters {
@@ -41,6 +42,7 @@ impl Counters {
             problems: read(&self.problems),
             inexact: read(&self.inexact),
             readings_shared: read(&self.readings_shared),
+            durable_entries: read(&self.durable_entries),
         }
     }
 }

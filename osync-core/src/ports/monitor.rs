@@ -38,6 +38,8 @@ pub enum Event {
         problems: u64,
         /// Some of them, each with the reason: escaped text of the source.
         named: Vec<(RelPath, String)>,
+        /// It survives a power cut of the sink. Where that is asked for, this event waits for it.
+        is_durable: bool,
     },
     /// The other end asked to end the session and both agreed.
     Terminated {

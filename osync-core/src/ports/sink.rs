@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::model::digest::Digest;
+use crate::model::durability::Durability;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata, Stamp};
 use crate::model::name::Name;
@@ -67,6 +68,12 @@ pub trait Sink: Send + Sync {
         metadata: &Metadata,
         content: &[u8],
     ) -> Result<(), SinkError>;
+
+    /// Does [`Sink::write_file`] for each of `files`, which lie in one directory under different names; returns how
+    /// each went. Where versions must be on disk before they replace others, many cost little more than one.
+    fn write_files(&self, files: &[NewFile<'_>]) -> Vec<Result<(), SinkError>> {
+        files.iter().map(|file| self.write_file(&file.path, file.metadata, file.content)).collect()
+    }
 
     /// Begins a version of the regular file `path` that arrives in pieces, `size_bytes` long as far as known.
     ///
@@ -142,10 +149,39 @@ pub trait Sink: Send + Sync {
     /// [`SinkError`] if nothing lies at `from`, or `to` cannot be replaced; nothing is changed.
     fn rename(&self, from: &RelPath, to: &RelPath) -> Result<(), SinkError>;
 
+    /// Says how far what is written must be safe from a power cut; called before anything is written, if at all.
+    ///
+    /// Unless it is [`Durability::None`], a file that is durable is never replaced by a version whose data is not.
+    fn set_durability(&self, durability: Durability) {
+        let _ = durability;
+    }
+
+    /// Makes durable what calls have done that returned before this one began; returns whether it is now. A
+    /// sink that cannot say never claims it.
+    ///
+    /// Called from a thread of its own, one call at a time, beside all others.
+    ///
+    /// # Errors
+    /// [`SinkError`] if something of it may be lost.
+    fn sync(&self) -> Result<bool, SinkError> {
+        Ok(false)
+    }
+
     /// Ends work done behind the calls (removing what was moved aside), so that nothing temporary is left.
     ///
     /// Called when replication has caught up and at the end; may take long.
     fn tidy(&self) {}
+}
+
+/// A file for [`Sink::write_files`].
+#[derive(Debug)]
+pub struct NewFile<'a> {
+    /// Where.
+    pub path: RelPath,
+    /// Its metadata: a file as long as the content.
+    pub metadata: &'a Metadata,
+    /// Its content.
+    pub content: &'a [u8],
 }
 
 /// One version of one file on its way into a [`Sink`].

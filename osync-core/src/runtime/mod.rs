@@ -13,6 +13,7 @@
 //!            live, backlog jobs|          |frames        one queue each |         |frames
 //!                              v          v                             v         v
 //!                        osync-reader-N  transport               osync-writer-N  transport
+//!                                                                   osync-sync
 //! ```
 //!
 //! | channel | bound | what bounds it in practice |
@@ -22,6 +23,7 @@
 //! | jobs, results | [`JOBS_MAX`] | jobs out at once, by lane and sink |
 //! | tasks, finished | [`TASKS_MAX`] | window in messages |
 //! | commands | [`COMMANDS_MAX`] | the host waits |
+//! | to and from `osync-sync` | 1 | one barrier at a time |
 //!
 //! Threads share these channels, [`Counters`] and the ports themselves, and nothing else; only the writers
 //! also share [`Bases`], because one signs the version on which another builds. A thread ends when
@@ -35,6 +37,7 @@ pub mod waiting;
 pub mod reading;
 pub mod content;
 mod look;
+mod put;
 pub mod read;
 pub mod delta_read;
 pub mod delta_write;
@@ -42,6 +45,7 @@ pub mod write;
 pub mod sharing;
 pub mod reader_pool;
 pub mod writer_pool;
+pub mod syncer;
 pub mod source_loop;
 pub mod sink_loop;
 

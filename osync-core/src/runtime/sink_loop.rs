@@ -12,6 +12,7 @@ use crate::ports::transport::{Arrival, SinkLink};
 use crate::protocol::sink::source_controller::{Output, SourceController};
 use crate::protocol::sink::task::{Finished, Ticket};
 use crate::runtime::source_loop::Ended;
+use crate::runtime::syncer::{Synced, Syncer};
 use crate::runtime::writer_pool::WriterPool;
 
 /// Of each queue so many are taken in a row before the others have their turn.
@@ -22,10 +23,19 @@ const BURST_MAX: usize = 256;
 pub enum Command {
     /// End the session by agreement, then end.
     Stop,
-    /// Reply with the number of problems once everything that has happened at the source by now is here.
-    AskSync(Sender<u64>),
+    /// Reply once everything that has happened at the source by now is here.
+    AskSync(Sender<Answer>),
     /// Say where the sink stands.
     Report(Sender<Standing>),
+}
+
+/// Everything is here.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    /// Paths not replicated.
+    pub problems: u64,
+    /// It survives a power cut.
+    pub is_durable: bool,
 }
 
 /// Where a sink stands.
@@ -49,16 +59,20 @@ pub struct SinkLoop {
     pub link: Box<dyn SinkLink>,
     /// The writers.
     pub writers: WriterPool,
+    /// Syncs the sink.
+    pub syncer: Syncer,
     /// Hears events.
     pub monitor: Arc<dyn Monitor>,
     /// Frames.
     pub arrivals: Receiver<Arrival>,
     /// Results of tasks.
     pub finished: Receiver<(Ticket, Finished)>,
+    /// How syncing went.
+    pub synced: Receiver<Synced>,
     /// The host.
     pub commands: Receiver<Command>,
     /// Who waits to be in sync, by cookie.
-    pub waiting: HashMap<u64, Sender<u64>>,
+    pub waiting: HashMap<u64, Sender<Answer>>,
     /// The cookie used last.
     pub last_cookie: u64,
 }
@@ -80,6 +94,7 @@ impl SinkLoop {
             let mut select = crossbeam_channel::Select::new();
             select.recv(&self.arrivals);
             select.recv(&self.finished);
+            select.recv(&self.synced);
             select.recv(&self.commands);
             match self.machine.next_deadline(Instant::now()) {
                 Some(deadline) => drop(select.ready_deadline(deadline)),
@@ -87,6 +102,9 @@ impl SinkLoop {
             }
             self.take_arrivals(&mut out)?;
             self.take_finished(&mut out)?;
+            if let Ok(synced) = self.synced.try_recv() {
+                self.machine.on_synced(synced, Instant::now(), &mut out);
+            }
             self.take_commands(&mut out);
             self.machine.on_tick(Instant::now(), &mut out);
             self.carry_out(&mut out)?;
@@ -161,11 +179,12 @@ impl SinkLoop {
                     self.link.reset().map_err(failed)?;
                 }
                 Output::Task(task) => self.writers.order(task),
-                Output::InSync { cookie, problems, named } => {
+                Output::Sync => self.syncer.order(),
+                Output::InSync { cookie, problems, named, is_durable } => {
                     let sink = self.machine.id().clone();
-                    self.monitor.event(&Event::InSync { sink, problems, named });
+                    self.monitor.event(&Event::InSync { sink, problems, named, is_durable });
                     if let Some(reply) = self.waiting.remove(&cookie) {
-                        reply.send(problems).unwrap_or_default();
+                        reply.send(Answer { problems, is_durable }).unwrap_or_default();
                     }
                 }
                 Output::Event(event) => self.monitor.event(&event),

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-
 use crate::compare::{diff, listing};
 use crate::model::digest::{Digest, Hasher};
 use crate::model::fidelity::Fidelity;
@@ -16,7 +14,8 @@ use crate::ports::sink::{Sink, SinkError, StagedFile};
 use crate::protocol::sink::task::{Action, Finished};
 use crate::runtime::delta_write::{self, Bases, Content, Patch, Staged};
 use crate::runtime::look::chain;
-use crate::wire::message::{Answer, Closing, Failure, Message, Range, State};
+use crate::runtime::put;
+use crate::wire::message::{Answer, Closing, Failure, Message, Range};
 use crate::wire::{decode, encode};
 
 /// Names of extra entries in one message, in bytes, about.
@@ -76,7 +75,7 @@ pub fn perform(
                 .and_then(|payload| Ok((decode::put(&payload, items_bytes, own_bytes)?, payload)));
             match decoded {
                 Ok((put, payload)) => {
-                    applied(work, self::put(sink, directory, put, &payload, counters))
+                    applied(work, put::put(sink, directory, put, &payload, counters))
                 }
                 Err(error) => breach(&error.to_string()),
             }
@@ -126,78 +125,6 @@ pub fn perform(
             applied(work, failure(None, result).into_iter().collect())
         }
         Action::Nothing => Finished::default(),
-    }
-}
-
-fn put(
-    sink: &dyn Sink,
-    directory: &RelPath,
-    decode::Put { items, own }: decode::Put,
-    payload: &Bytes,
-    counters: &Counters,
-) -> Vec<Failure> {
-    let mut failures = Vec::new();
-    for (index, (item, content)) in (0_u32..).zip(items) {
-        let result = match directory.join(&item.name) {
-            Ok(path) => put_item(sink, &path, &item.state, &payload[content], counters),
-            Err(_) => Err(SinkError::Stale { path: directory.clone() }),
-        };
-        failures.extend(failure(Some(index), result));
-    }
-    if let Some(own) = own {
-        failures.extend(failure(None, set_own(sink, directory, &own)));
-    }
-    failures
-}
-
-fn put_item(
-    sink: &dyn Sink,
-    path: &RelPath,
-    state: &State,
-    content: &[u8],
-    counters: &Counters,
-) -> Result<(), SinkError> {
-    match state {
-        State::Absent => {
-            let was_there = sink.remove(path)?;
-            Counters::add(&counters.removed, u64::from(was_there));
-        }
-        State::AbsentDirectory | State::AbsentOther => {
-            let found = sink.metadata(path)?.map(|found| found.kind.is_directory());
-            let is_unwanted = found == Some(*state == State::AbsentDirectory);
-            let was_there = is_unwanted && sink.remove(path)?;
-            Counters::add(&counters.removed, u64::from(was_there));
-        }
-        State::Directory => {
-            sink.make_directory(path)?;
-        }
-        State::Special(metadata) => sink.make_special(path, metadata)?,
-        State::File(metadata) => {
-            sink.write_file(path, metadata, content)?;
-            Counters::add(&counters.files, 1);
-            Counters::add(&counters.content_bytes, content.len() as u64);
-        }
-        State::Kept(metadata) => {
-            let found = sink.metadata(path)?;
-            if !found.is_some_and(|found| found.may_become(metadata)) {
-                return Err(SinkError::Stale { path: path.clone() });
-            }
-            sink.set_metadata(path, metadata)?;
-        }
-        State::Linked { metadata, to } => sink.link(path, to, metadata)?,
-    }
-    Counters::add(&counters.entries, 1);
-    Ok(())
-}
-
-/// Gives `directory` its own metadata. It may not have been made yet: another writer does the directory above.
-fn set_own(sink: &dyn Sink, directory: &RelPath, own: &Metadata) -> Result<(), SinkError> {
-    match sink.set_metadata(directory, own) {
-        Err(SinkError::Stale { .. }) => {
-            sink.make_directory(directory)?;
-            sink.set_metadata(directory, own)
-        }
-        result => result,
     }
 }
 
@@ -283,7 +210,7 @@ fn close(
             Some(_) | None => return Err(SinkError::Stale { path }),
         },
     }
-    own.as_ref().map_or(Ok(()), |own| set_own(sink, directory, own))
+    own.as_ref().map_or(Ok(()), |own| put::set_own(sink, directory, own))
 }
 
 fn rename(

@@ -250,6 +250,7 @@ fn control() -> impl Strategy<Value = Message> {
         (work(), sums).prop_map(|(work, sums)| Message::Sums { work, sums }),
         (work(), vec(failure, 0..4))
             .prop_map(|(work, failures)| Message::Applied { work, failures }),
+        any::<u64>().prop_map(|applied| Message::Durable { applied }),
         any::<u64>().prop_map(|cookie| Message::SyncRequest { cookie }),
         (any::<(u64, u64)>(), vec((rel_path(), ".{0,20}"), 0..3))
             .prop_map(|((cookie, problems), named)| Message::InSync { cookie, problems, named }),

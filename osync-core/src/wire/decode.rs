@@ -239,7 +239,8 @@ fn check(message: &Message, payload_bytes: usize) -> Result<(), DecodeError> {
         | Message::Inquire { .. }
         | Message::Basis { .. }
         | Message::Copy { .. }
-        | Message::Extend { .. } => {}
+        | Message::Extend { .. }
+        | Message::Durable { .. } => {}
     }
     if has_payload || payload_bytes == 0 {
         Ok(())

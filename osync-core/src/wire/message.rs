@@ -246,6 +246,11 @@ pub enum Message {
         /// How long it must be now.
         size_bytes: u64,
     },
+    /// `^c` The first so many `Applied` of this session survive a power cut of the sink.
+    Durable {
+        /// How many.
+        applied: u64,
+    },
 }
 
 /// The version of a file that a sink has.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use osync_core::model::connection::Channel;
 use osync_core::model::rel_path::RelPath;
 
+use crate::event::Event;
 use crate::mood::Fault;
-use crate::world::{Event, World};
+use crate::world::World;
 
 impl World {
     /// Something goes wrong.

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use osync_core::model::change::{Change, Touch};
 use osync_core::model::rel_path::RelPath;
 
+use crate::event::Event;
 use crate::operations::Notice;
 use crate::oracle::Shape;
-use crate::world::{Event, World};
+use crate::world::World;
 
 /// What comes between the tree and the source's machine.
 #[derive(Debug)]

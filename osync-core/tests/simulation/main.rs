@@ -24,6 +24,7 @@ mod network;
 mod source_side;
 mod sink_side;
 mod faults;
+mod event;
 mod world;
 
 use std::time::Instant;

@@ -11,7 +11,8 @@ use osync_core::model::frame::Frame;
 use osync_core::model::session_id::SessionId;
 use osync_core::ports::transport::PeerId;
 
-use crate::world::{Event, World};
+use crate::event::Event;
+use crate::world::World;
 
 #[derive(Debug)]
 pub(crate) struct Connection {

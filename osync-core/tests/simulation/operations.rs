@@ -6,8 +6,9 @@ use osync_core::model::name::Name;
 use osync_core::model::rel_path::RelPath;
 use osync_core::model::timestamp::Timestamp;
 
+use crate::event::Event;
 use crate::oracle::Shape;
-use crate::world::{Event, World};
+use crate::world::World;
 
 /// Names around `/` in the order of bytes, where ranges of paths go wrong first.
 const NAMES: [&str; 7] = ["a", "a-", "a0", "b", "b.", "c", "dd"];

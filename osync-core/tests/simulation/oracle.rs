@@ -41,6 +41,8 @@ pub(crate) struct Oracle {
     moved_at: BTreeMap<RelPath, Instant>,
     /// Fingerprints of all contents that were written at a path.
     versions: BTreeMap<RelPath, HashSet<u64>>,
+    /// Where a file was once long enough to be read in pieces.
+    long: HashSet<RelPath>,
     /// All renames, from and to.
     renames: Vec<(RelPath, RelPath)>,
     /// What lies at the sink now, and when it was read at the source.
@@ -77,6 +79,9 @@ impl Oracle {
 
     pub(crate) fn wrote(&mut self, path: &RelPath, content: &[u8], now: Instant) {
         self.versions.entry(path.clone()).or_default().insert(fingerprint(content));
+        if content.len() > PIECES_BYTES_MIN {
+            self.long.insert(path.clone());
+        }
         if self.shape(path).is_none() {
             self.appeared(path, Shape::File, now);
         }
@@ -270,7 +275,10 @@ impl Oracle {
                 }
             }
         }
-        if content.len() > PIECES_BYTES_MIN && versions >= UNSTEADY_VERSIONS_MIN {
+        // It may have become short while it was read.
+        let is_long = |place: &RelPath| self.long.contains(place);
+        let may_be_read_in_pieces = content.len() > PIECES_BYTES_MIN || places.iter().any(is_long);
+        if may_be_read_in_pieces && versions >= UNSTEADY_VERSIONS_MIN {
             return Ok(());
         }
         let bytes = content.len();

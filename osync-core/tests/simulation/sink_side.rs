@@ -12,6 +12,7 @@ use osync_core::model::sink_id::SinkId;
 use osync_core::model::work_id::WorkId;
 use osync_core::ports::counters::Counters;
 use osync_core::ports::monitor::Event as Told;
+use osync_core::ports::sink::Sink as _;
 use osync_core::protocol::TERMINATION_MAX;
 use osync_core::protocol::sink::source_controller::{Output, SourceController};
 use osync_core::protocol::sink::task::{Action, Finished, Task, Ticket};
@@ -21,8 +22,9 @@ use osync_core::testing::mem_tree::MemTree;
 use osync_core::wire::decode;
 use osync_core::wire::message::Message;
 
+use crate::event::Event;
 use crate::source_side::describe;
-use crate::world::{Event, World};
+use crate::world::World;
 
 #[derive(Debug)]
 enum Order {
@@ -94,7 +96,7 @@ impl World {
         let id = SinkId::new("sink").expect("four letters");
         let side = &mut self.sink;
         side.incarnation += 1;
-        side.machine = Some(Box::new(SourceController::new(id, Fidelity::FULL, self.now)));
+        side.machine = Some(Box::new(SourceController::new(id, Fidelity::FULL, true, self.now)));
         (side.writers, side.ends_by) = (writers(), None);
         side.larges.clear();
         side.questions.clear();
@@ -264,7 +266,14 @@ impl World {
                     self.sink.writers[index].orders.push_back(Order::Do(Box::new(task)));
                     self.drive_writer(index);
                 }
-                Output::InSync { cookie, problems, named } => {
+                Output::Sync => {
+                    // What it covers is done at once; that it is done is heard of later.
+                    let synced = self.sink.tree.sync().map_err(|error| error.to_string());
+                    let at = self.now + self.random.delay(self.write_micros * 20);
+                    let incarnation = self.sink.incarnation;
+                    self.schedule(at, Event::Synced { incarnation, synced });
+                }
+                Output::InSync { cookie, problems, named, .. } => {
                     self.trace(|| {
                         format!("in sync: question {cookie}, {problems} problems {named:?}")
                     });

@@ -20,10 +20,11 @@ use osync_core::runtime::waiting::Waiting;
 use osync_core::testing::mem_tree::MemTree;
 use osync_core::wire::packing::Packer;
 
+use crate::event::Event;
 use crate::feed::Feed;
 use crate::filter::View;
 use crate::random::Random;
-use crate::world::{Event, World};
+use crate::world::World;
 
 type Machine = SourceControlService<fn() -> SessionId>;
 

@@ -6,21 +6,18 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use osync_core::model::change::Change;
-use osync_core::model::connection::Channel;
-use osync_core::model::frame::Frame;
 use osync_core::model::metadata::Kind;
 use osync_core::model::rel_path::RelPath;
 use osync_core::ports::sink::Sink;
-use osync_core::ports::transport::PeerId;
 use osync_core::testing::mem_tree::MemTree;
 
+use crate::event::Event;
 use crate::mood::{Mood, mood};
 use crate::network::Network;
 use crate::oracle::Oracle;
 use crate::random::Random;
-use crate::sink_side::{SinkSide, Written};
-use crate::source_side::{Read, Reading, SourceSide};
+use crate::sink_side::SinkSide;
+use crate::source_side::SourceSide;
 
 /// From the last operation and fault on, both trees must be equal within this.
 const SETTLE_MAX: Duration = Duration::from_secs(200);
@@ -32,60 +29,6 @@ const CONTENT_CHECKS: u32 = 8;
 const ROUNDS_MAX: u32 = 100;
 /// More events than this, and something feeds on itself.
 const EVENTS_MAX: u64 = 2_000_000;
-
-/// Something that happens at a moment.
-#[derive(Debug)]
-pub(crate) enum Event {
-    Operate,
-    /// A file is rewritten or grows, again and again until then.
-    Hammer {
-        path: RelPath,
-        until: Instant,
-    },
-    Strike,
-    Quiet,
-    Check,
-    Ask,
-    Repair,
-    CutAll,
-    StartSource,
-    StartSink,
-    SourceGone,
-    FeedReady {
-        incarnation: u64,
-    },
-    Report {
-        incarnation: u64,
-        change: Change,
-    },
-    Reading(Box<Reading>),
-    Read(Box<Read>),
-    Writing {
-        incarnation: u64,
-        index: usize,
-    },
-    Written(Box<Written>),
-    Established {
-        connection: usize,
-    },
-    ToSource {
-        connection: usize,
-        frame: Frame,
-    },
-    ToSink {
-        connection: usize,
-        frame: Frame,
-    },
-    UnreachableAtSource {
-        incarnation: u64,
-        channel: Channel,
-        peer: PeerId,
-    },
-    UnreachableAtSink {
-        incarnation: u64,
-        channel: Channel,
-    },
-}
 
 pub(crate) struct World {
     pub(crate) mood: &'static Mood,
@@ -321,6 +264,11 @@ impl World {
             Event::Read(read) => self.on_read(*read),
             Event::Writing { incarnation, index } => self.on_writing(incarnation, index),
             Event::Written(written) => self.on_written(*written),
+            Event::Synced { incarnation, synced } => {
+                self.with_sink(incarnation, |machine, now, out| {
+                    machine.on_synced(synced, now, out);
+                });
+            }
             Event::Established { connection } => self.on_established(connection),
             Event::ToSource { connection, frame } => {
                 if let Some((channel, peer)) = self.arrives(connection) {

@@ -4,13 +4,16 @@
 //! root, without following a symbolic link, and everything done in it is done by a single name relative
 //! to its descriptor. So whatever somebody else swaps in meanwhile, nothing outside the root is touched.
 //!
-//! From low to high: unlock, attributes, root, metadata, names, directories, purge, aside, version, basis,
-//! probe, tree, `open_file`, held; the two ports on top.
+//! From low to high: unlock, attributes, root, metadata, names, directories, purge, aside, disk, `file_version`, version, basis,
+//! probe, tree, batch, `open_file`, held; the two ports on top.
 
 mod aside;
 mod attributes;
 mod basis;
+mod batch;
 mod directories;
+mod disk;
+mod file_version;
 mod held;
 mod metadata;
 mod names;

@@ -14,6 +14,8 @@ use crate::adapters::fs::aside::Aside;
 use crate::adapters::fs::attributes::{AttributeReader, Holder};
 use crate::adapters::fs::basis::FileBasis;
 use crate::adapters::fs::directories::Directories;
+use crate::adapters::fs::disk::Disk;
+use crate::adapters::fs::file_version::FileVersion;
 use crate::adapters::fs::is_reserved;
 use crate::adapters::fs::metadata::{look, look_closely};
 use crate::adapters::fs::names::Listings;
@@ -21,12 +23,13 @@ use crate::adapters::fs::probe;
 use crate::adapters::fs::root::Root;
 use crate::adapters::fs::tree::{Missing, Tree};
 use crate::adapters::fs::unlock::unlocked;
-use crate::adapters::fs::version::{FileVersion, Replaced, Versions, movable};
+use crate::adapters::fs::version::{Replaced, Versions, movable};
+use crate::model::durability::Durability;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
-use crate::ports::sink::{Basis, Sink, SinkError, StagedFile, copy_bytes};
+use crate::ports::sink::{Basis, NewFile, Sink, SinkError, StagedFile, copy_bytes};
 
 /// A directory and everything below it, for writing.
 ///
@@ -75,7 +78,7 @@ impl DirectorySink {
             return Err(SinkError::Occupied { directory: root.shown() });
         };
         let aside = Aside::open(Arc::clone(&root)).map_err(|errno| cannot_open(errno.into()))?;
-        let versions = change(Versions::new(aside, reader));
+        let versions = change(Versions::new(aside, Disk::new(Arc::clone(&root)), reader));
         let fidelity = probe::fidelity(&versions, root.descriptor());
         versions.aside.tidy();
         Ok(Self {
@@ -163,6 +166,10 @@ impl Sink for DirectorySink {
             version.append(content)?;
             versions.publish(&mut version, metadata, directory, name)
         })
+    }
+
+    fn write_files(&self, files: &[NewFile<'_>]) -> Vec<Result<(), SinkError>> {
+        self.tree.write_files(files)
     }
 
     fn stage(&self, path: &RelPath, _size_bytes: u64) -> Result<Box<dyn StagedFile>, SinkError> {
@@ -289,6 +296,9 @@ impl Sink for DirectorySink {
             };
             let to_above = tree.directory(&parent, Missing::Stays)?;
             unlocked(to_above.as_fd(), || {
+                if look(to_above.as_fd(), to_name.as_bytes())?.is_some() {
+                    tree.versions.disk.sync_named(from_above, from_name)?;
+                }
                 movable(from_above, from_name, || {
                     fs::renameat(from_above, from_name, &to_above, to_name.as_bytes())
                 })
@@ -297,6 +307,15 @@ impl Sink for DirectorySink {
         tree.directories.forget(from);
         tree.directories.forget(to);
         Ok(())
+    }
+
+    fn set_durability(&self, durability: Durability) {
+        self.tree.versions.disk.set_durability(durability);
+    }
+
+    fn sync(&self) -> Result<bool, SinkError> {
+        let synced = self.tree.versions.disk.sync();
+        synced.map_err(|errno| self.tree.failed("sync", &RelPath::root(), errno))
     }
 
     fn tidy(&self) {

@@ -160,6 +160,12 @@ impl Tree {
         if seen.is_foreign || seen.metadata.kind != wanted.kind {
             return Ok(false);
         }
+        // The time says that the content is the source's: not before it is on disk.
+        if let (Target::Open(file), true) = (target, seen.metadata.kind.is_file())
+            && seen.metadata.modified != wanted.modified
+        {
+            self.versions.disk.sync_data(file)?;
+        }
         apply(target, wanted, Some(&seen.metadata), self.fidelity, self.reader)?;
         Ok(true)
     }

@@ -2,25 +2,22 @@
 //!
 //! A file of a new name is written without one (`O_TMPFILE`) and linked when it is whole. Where a name
 //! is taken, and for everything else, the version gets a name in the private directory and is moved over.
-//!
-//! This is the one place where content is written.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::{self, Errno, Result};
 
 use crate::adapters::fs::aside::{Aside, Place};
 use crate::adapters::fs::attributes::AttributeReader;
+use crate::adapters::fs::disk::Disk;
+use crate::adapters::fs::file_version::{FileVersion, WRITE_BYTES_MAX};
 use crate::adapters::fs::metadata::{Seen, Target, apply, look, look_at};
 use crate::adapters::fs::root::{PLACE, enter};
 use crate::adapters::fs::unlock::{proc_path, unlocked};
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Kind, Metadata};
-
-/// What one call writes, in bytes. Calls of 1 MiB are three times slower on ext4 (large folios).
-const WRITE_BYTES_MAX: usize = 128 * 1024;
 
 /// What lay where something was put. Descriptors of a replaced directory lead nowhere any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +30,7 @@ pub(super) enum Replaced {
 #[derive(Debug)]
 pub(super) struct Versions {
     pub(super) aside: Aside,
+    pub(super) disk: Disk,
     fidelity: Fidelity,
     reader: AttributeReader,
     lacks_unnamed_files: AtomicBool,
@@ -41,9 +39,10 @@ pub(super) struct Versions {
 }
 
 impl Versions {
-    pub(super) fn new(aside: Aside, reader: AttributeReader) -> Self {
+    pub(super) fn new(aside: Aside, disk: Disk, reader: AttributeReader) -> Self {
         Self {
             aside,
+            disk,
             fidelity: Fidelity::FULL,
             reader,
             lacks_unnamed_files: AtomicBool::new(false),
@@ -92,6 +91,22 @@ impl Versions {
         directory: BorrowedFd<'_>,
         name: &[u8],
     ) -> Result<Replaced> {
+        if self.publish_new(version, metadata, directory, name)? {
+            return Ok(Replaced::NoDirectory);
+        }
+        self.disk.sync_data(version.descriptor())?;
+        self.publish_over(version, directory, name)
+    }
+
+    /// Makes a version of a file visible at `name` in `directory` if nothing lies there, or gives it a name in the
+    /// private directory; returns whether it is visible.
+    pub(super) fn publish_new(
+        &self,
+        version: &mut FileVersion,
+        metadata: &Metadata,
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<bool> {
         let file = version.file.as_fd();
         // One look costs less than setting an owner and a mode that are right already.
         let present = look_at(file)?.metadata;
@@ -99,17 +114,39 @@ impl Versions {
             return Err(Errno::INVAL);
         }
         apply(Target::Open(file), metadata, Some(&present), self.fidelity, self.reader)?;
-        if version.place.is_none() {
+        if self.disk.is_synced_by_file() {
+            self.disk.sync_data(file)?;
+        }
+        if let Some(place) = &mut version.place {
+            if !self.disk.is_synced() || look(directory, name)?.is_some() {
+                return Ok(false);
+            }
+            fs::renameat(place.directory(), place.name(), directory, name)?;
+            place.empty();
+        } else {
             match self.name(file, directory, name) {
                 Err(Errno::EXIST) => {
                     let mut place = self.aside.place()?;
                     self.name(file, place.directory(), place.name().as_bytes())?;
                     place.fill();
                     version.place = Some(place);
+                    return Ok(false);
                 }
-                linked => return linked.map(|()| Replaced::NoDirectory),
+                linked => linked?,
             }
         }
+        self.disk.sync_names(directory)?;
+        Ok(true)
+    }
+
+    /// Makes a version of a file that is on disk, and has a name in the private directory, visible at `name` in
+    /// `directory`; returns what it replaced.
+    pub(super) fn publish_over(
+        &self,
+        version: &mut FileVersion,
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<Replaced> {
         match &mut version.place {
             Some(place) => self.replace(place, directory, name),
             None => Ok(Replaced::NoDirectory),
@@ -182,7 +219,12 @@ impl Versions {
         // Looked at under a name that nobody else changes. That name is counted, and becomes this one.
         let held = look(place.directory(), place.name().as_bytes())?;
         match held.filter(|held| fits(held, held.metadata.names)) {
-            Some(_) => self.replace(&mut place, directory, name).map(Some),
+            Some(_) => {
+                if there.is_some() {
+                    self.disk.sync_named(place.directory(), place.name().as_bytes())?;
+                }
+                self.replace(&mut place, directory, name).map(Some)
+            }
             None => Ok(None),
         }
     }
@@ -240,6 +282,17 @@ impl Versions {
 
     /// Moves what lies at `place` to `name` in `directory`; what lay there is deleted.
     fn replace(
+        &self,
+        place: &mut Place,
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<Replaced> {
+        let replaced = self.exchange(place, directory, name)?;
+        self.disk.sync_names(directory)?;
+        Ok(replaced)
+    }
+
+    fn exchange(
         &self,
         place: &mut Place,
         directory: BorrowedFd<'_>,
@@ -313,44 +366,5 @@ pub(super) fn movable(
     match enter(directory, name, PLACE) {
         Ok(moved) => unlocked(moved.as_fd(), operation),
         Err(_) => Err(Errno::ACCESS),
-    }
-}
-
-/// One version of a regular file; gone when dropped before it is published.
-#[derive(Debug)]
-pub(super) struct FileVersion {
-    file: OwnedFd,
-    /// Its name in the private directory, if it has one.
-    place: Option<Place>,
-}
-
-impl FileVersion {
-    /// A file that is visible already: what is appended shows at once.
-    pub(super) fn visible(file: OwnedFd) -> Self {
-        Self { file, place: None }
-    }
-
-    /// The file itself.
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-
-    /// Appends `content`.
-    pub(super) fn append(&mut self, content: &[u8]) -> Result<()> {
-        let mut rest = content;
-        while !rest.is_empty() {
-            let piece = &rest[..rest.len().min(WRITE_BYTES_MAX)];
-            match io::write(&self.file, piece) {
-                Err(Errno::INTR) => {}
-                written => rest = &rest[written?..],
-            }
-        }
-        Ok(())
-    }
-    /// Appends a hole of `bytes` bytes.
-    pub(super) fn skip(&mut self, bytes: u64) -> Result<()> {
-        let bytes = i64::try_from(bytes).map_err(|_| Errno::FBIG)?;
-        let end_bytes = fs::seek(&self.file, SeekFrom::Current(bytes))?;
-        fs::ftruncate(&self.file, end_bytes)
     }
 }

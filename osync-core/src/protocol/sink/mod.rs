@@ -7,4 +7,5 @@
 
 pub mod task;
 pub mod data_client;
+pub mod barrier;
 pub mod source_controller;

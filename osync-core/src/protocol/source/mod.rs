@@ -9,6 +9,7 @@
 pub mod job;
 pub mod data_service;
 pub mod course;
+pub mod confirmed;
 pub mod work;
 pub mod problems;
 pub mod transfer;

@@ -9,6 +9,7 @@ use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
+use crate::protocol::source::confirmed::Confirmed;
 use crate::protocol::source::course::Course;
 use crate::queue::agenda::Visit;
 use crate::queue::claims::Claims;
@@ -120,6 +121,8 @@ pub struct InFlight {
     pub works: BTreeMap<WorkId, Work>,
     /// The names they claim.
     pub claims: Claims,
+    /// What was confirmed, and how much of it is durable.
+    pub confirmed: Confirmed,
     parked: HashMap<WorkId, HashSet<RelPath>>,
     last: u64,
 }
@@ -129,6 +132,16 @@ impl InFlight {
     pub fn next_id(&mut self) -> WorkId {
         self.last += 1;
         WorkId(self.last)
+    }
+
+    /// How many entries a confirmation of `id` is of, if it has no failures.
+    #[must_use]
+    pub fn entries_of(&self, id: WorkId) -> u64 {
+        match self.works.get(&id).map(|work| &work.what) {
+            Some(What::Names { names, .. }) => names.len() as u64,
+            Some(What::Large { is_aborted: false, .. }) => 1,
+            Some(What::Large { .. } | What::Page { .. } | What::Rename { .. }) | None => 0,
+        }
     }
 
     /// Remembers that the mark at `path` waits for `work`.

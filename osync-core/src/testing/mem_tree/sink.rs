@@ -140,6 +140,10 @@ impl Sink for MemTree {
         Ok(state.remove(path, now))
     }
 
+    fn sync(&self) -> Result<bool, SinkError> {
+        Ok(true)
+    }
+
     fn rename(&self, from: &RelPath, to: &RelPath) -> Result<(), SinkError> {
         drop(self.writing("rename", from)?);
         let mut state = self.writing("rename", to)?;

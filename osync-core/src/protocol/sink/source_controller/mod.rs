@@ -10,6 +10,7 @@
 //! for, and the sink says hello again. The source then compares.
 
 mod session;
+mod durable;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,7 +25,9 @@ use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::ports::monitor::Event;
 use crate::protocol::sequence::{Arrived, Inbound, Outbound};
+use crate::protocol::sink::barrier::Barrier;
 use crate::protocol::sink::data_client::DataClient;
+use crate::protocol::sink::source_controller::durable::Answered;
 use crate::protocol::sink::source_controller::session::{HELLO_INTERVAL_MAX, HELLO_INTERVAL_MIN};
 use crate::protocol::sink::task::{Finished, Task, Ticket};
 use crate::protocol::{HANDSHAKE_MAX, HEARTBEAT_INTERVAL, SILENCE_MAX};
@@ -59,6 +62,8 @@ pub enum Output {
     Reset,
     /// Do something to the sink and report back with its ticket.
     Task(Task),
+    /// Sync the sink and report back; one at a time.
+    Sync,
     /// The sink holds everything that had happened when this was asked.
     InSync {
         /// Of the question.
@@ -67,6 +72,8 @@ pub enum Output {
         problems: u64,
         /// Some of them, each with the reason.
         named: Vec<(RelPath, String)>,
+        /// It survives a power cut.
+        is_durable: bool,
     },
     /// Tell the host.
     Event(Event),
@@ -121,6 +128,9 @@ pub struct SourceController {
     sent_at: Instant,
     /// Questions that wait for an answer; asked again in every session.
     questions: BTreeMap<u64, bool>,
+    /// Those of them that are answered and wait for what they are about to be durable.
+    answered: Vec<Answered>,
+    barrier: Barrier,
     /// How many paths were not replicated when the source spoke of them last, and some of them.
     problems: (u64, Vec<(RelPath, String)>),
     last_refusal: Option<Refusal>,
@@ -130,9 +140,9 @@ pub struct SourceController {
 }
 
 impl SourceController {
-    /// A sink called `id` that can hold `fidelity`.
+    /// A sink called `id` that can hold `fidelity` and is synced, if it `is_synced`, to be durable.
     #[must_use]
-    pub fn new(id: SinkId, fidelity: Fidelity, now: Instant) -> Self {
+    pub fn new(id: SinkId, fidelity: Fidelity, is_synced: bool, now: Instant) -> Self {
         Self {
             id,
             fidelity,
@@ -143,6 +153,8 @@ impl SourceController {
             heard_at: now,
             sent_at: now,
             questions: BTreeMap::new(),
+            answered: Vec::new(),
+            barrier: Barrier::new(is_synced, now),
             problems: (0, Vec::new()),
             last_refusal: None,
             is_silence_told: false,
@@ -247,6 +259,7 @@ impl SourceController {
         out: &mut Vec<Output>,
     ) {
         self.unfinished -= 1;
+        self.count_written(&finished.replies, ticket.bytes, now);
         if ticket.epoch != self.epoch {
             return;
         }
@@ -280,6 +293,7 @@ impl SourceController {
 
     /// Lets time pass.
     pub fn on_tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.sync_if_due(now, out);
         match &mut self.phase {
             Phase::Seeking { anew_at, interval, .. } if *anew_at <= now => {
                 *anew_at = now + ANSWER_MAX;
@@ -319,7 +333,7 @@ impl SourceController {
     /// When [`SourceController::on_tick`] should be called at the latest; `None`: never.
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        match &self.phase {
+        let of_phase = match &self.phase {
             Phase::Seeking { hello_at, anew_at, .. } => {
                 let is_busy = self.unfinished > 0;
                 let hello_at = if is_busy { now + HELLO_INTERVAL_MAX } else { *hello_at };
@@ -331,7 +345,8 @@ impl SourceController {
             }
             Phase::Termination { until, .. } => Some(*until),
             Phase::Ended => None,
-        }
+        };
+        of_phase.into_iter().chain(self.sync_due()).min()
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a frame and the moment")]
@@ -372,9 +387,7 @@ impl SourceController {
             Message::Problems { count, named } => self.problems = (count, named),
             Message::InSync { cookie, problems, named } => {
                 self.problems = (problems, named.clone());
-                if self.questions.remove(&cookie).is_some() {
-                    out.push(Output::InSync { cookie, problems, named });
-                }
+                self.on_in_sync(cookie, problems, named, now, out);
             }
             Message::TerminationRequest => {
                 self.send_control(Message::TerminationAcknowledgement, now, out);

@@ -47,6 +47,7 @@ impl SourceController {
         out: &mut Vec<Output>,
     ) {
         self.epoch += 1;
+        self.barrier.begin_session();
         self.heard_at = now;
         self.retry = RETRY_MIN;
         self.last_refusal = None;
@@ -175,10 +176,11 @@ impl SourceController {
         }
     }
 
-    /// Whether [`SourceController::stop`] was called, both ends agreed or time is over, and no task is under way.
+    /// Whether [`SourceController::stop`] was called, both ends agreed or time is over, no task is under way, and
+    /// what was written is durable, if it can be.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended) && self.unfinished == 0
+        matches!(self.phase, Phase::Ended) && self.unfinished == 0 && self.barrier.is_idle()
     }
 
     /// Sends a message of the handshake, which is not numbered.

@@ -140,6 +140,8 @@ impl Transfer {
         now: Instant,
         out: &mut Vec<Output>,
     ) -> Result<(), Breach> {
+        let entries = self.flight.entries_of(id);
+        self.flight.confirmed.applied(entries);
         let work = self.flight.works.get(&id).ok_or(Breach("a confirmation of nothing"))?;
         if work.is_reading && !matches!(work.what, What::Large { .. }) {
             return Err(Breach("a confirmation of what was not sent"));

@@ -221,6 +221,7 @@ impl Transfer {
             Message::Sums { work, sums } => self.on_sums(work, &sums, now, out)?,
             Message::Answer { work, answer } => self.on_answer(work, answer, now, out)?,
             Message::Applied { work, failures } => self.on_applied(work, &failures, now, out)?,
+            Message::Durable { applied } => self.on_durable(applied)?,
             Message::SyncRequest { cookie } => self.on_sync_request(cookie)?,
             Message::Heartbeat => {}
             _ => return Err(Breach("a message that does not belong to the transfer")),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::rel_path::RelPath;
 use crate::model::report::QueueReport;
+use crate::ports::counters::Counters;
 use crate::ports::monitor::Problem;
 use crate::protocol::source::transfer::{Breach, Output, Transfer};
 use crate::queue::agenda::Agenda;
@@ -100,6 +101,15 @@ impl Transfer {
         }
     }
 
+    /// So many confirmations are durable.
+    pub(super) fn on_durable(&mut self, applied: u64) -> Result<(), Breach> {
+        let durable = self.flight.confirmed.durable(applied);
+        let entries =
+            durable.ok_or(Breach("more is durable than was confirmed, or less than before"))?;
+        Counters::add(&self.counters.durable_entries, entries);
+        Ok(())
+    }
+
     /// When everything had been reported that the latest question is about.
     pub(super) fn asked_at(&self) -> Option<Instant> {
         self.sync.iter().filter_map(|wait| wait.fenced_at).max()
@@ -144,6 +154,7 @@ impl Transfer {
             is_idle: !self.is_open_since(now),
             problems: self.problems.len() as u64,
             inexact: self.problems.inexact() as u64,
+            undurable: self.flight.confirmed.undurable(),
         }
     }
 }

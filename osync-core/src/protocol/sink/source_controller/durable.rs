@@ -1,0 +1,99 @@
+//! What is durable, and who is told.
+
+use std::time::Instant;
+
+use crate::model::rel_path::RelPath;
+use crate::protocol::sink::source_controller::{Output, Phase, SourceController};
+use crate::wire::message::Message;
+
+/// Replies beside, only a message of so many bytes brings content: a piece of a large file.
+const PIECE_BYTES_MIN: u64 = 4 * 1024;
+
+/// A question that the source has answered; what it is about is not known to be durable yet.
+#[derive(Debug)]
+pub(super) struct Answered {
+    cookie: u64,
+    problems: u64,
+    named: Vec<(RelPath, String)>,
+    /// How many confirmations have to be durable.
+    applied: u64,
+}
+
+impl SourceController {
+    /// Takes the result of [`Output::Sync`]: whether everything written before is durable now, or one line
+    /// that says why it may be lost.
+    pub fn on_synced(&mut self, result: Result<bool, String>, now: Instant, out: &mut Vec<Output>) {
+        match result {
+            Ok(is_durable) => {
+                if let Some(applied) = self.barrier.end(is_durable) {
+                    self.send_control(Message::Durable { applied }, now, out);
+                }
+                self.answer_durable(out);
+            }
+            Err(reason) => {
+                log::error!("what was written may be lost and is compared again: {reason}");
+                self.barrier.fail(now);
+                // Asked anew, of another session: then that has been compared as well.
+                let asked_anew = self.answered.drain(..).map(|answered| (answered.cookie, false));
+                self.questions.extend(asked_anew);
+                match self.phase {
+                    Phase::Transfer(_) | Phase::Termination { .. } | Phase::Registering { .. } => {
+                        self.give_up(&reason, now, out);
+                    }
+                    Phase::Seeking { .. } | Phase::Ended => {}
+                }
+            }
+        }
+    }
+
+    /// The source says that everything is here.
+    pub(super) fn on_in_sync(
+        &mut self,
+        cookie: u64,
+        problems: u64,
+        named: Vec<(RelPath, String)>,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        if self.questions.remove(&cookie).is_some() {
+            let applied = self.barrier.applied();
+            self.answered.push(Answered { cookie, problems, named, applied });
+            self.answer_durable(out);
+            self.sync_if_due(now, out);
+        }
+    }
+
+    /// Answers the questions whose time has come.
+    fn answer_durable(&mut self, out: &mut Vec<Output>) {
+        let (barrier, is_durable) = (&self.barrier, self.barrier.is_wanted());
+        let settled = self.answered.extract_if(.., |answer| barrier.is_settled(answer.applied));
+        out.extend(settled.map(|Answered { cookie, problems, named, .. }| Output::InSync {
+            cookie,
+            problems,
+            named,
+            is_durable,
+        }));
+    }
+
+    /// A task has been done.
+    pub(super) fn count_written(&mut self, replies: &[Message], bytes: u64, now: Instant) {
+        let is_applied = |reply: &&Message| matches!(reply, Message::Applied { .. });
+        let confirmations = replies.iter().filter(is_applied).count() as u64;
+        if confirmations > 0 || replies.is_empty() && bytes >= PIECE_BYTES_MIN {
+            self.barrier.count(confirmations, bytes, now);
+        }
+    }
+
+    /// When the sink is to be synced next, if ever.
+    pub(super) fn sync_due(&self) -> Option<Instant> {
+        let is_ending = matches!(self.phase, Phase::Termination { .. } | Phase::Ended);
+        self.barrier.due(is_ending || !self.answered.is_empty())
+    }
+
+    pub(super) fn sync_if_due(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.sync_due().is_some_and(|due| due <= now) {
+            self.barrier.begin();
+            out.push(Output::Sync);
+        }
+    }
+}
