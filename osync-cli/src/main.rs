@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use osync_core::adapters::filters::FilteredSource;
-use osync_core::adapters::fs::sink::DirectorySink;
 use osync_core::adapters::fs::source::DirectorySource;
 use osync_core::adapters::relay::RelaySink;
 use osync_core::model::connection::ConnectionDetails;
@@ -76,7 +75,7 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             let mirror = Mirror::start(
                 entries,
                 feed,
-                Arc::new(DirectorySink::open(&target)?),
+                Arc::new(sink_arguments.open(&target)?),
                 source_arguments.options(),
                 sink_arguments.options(),
                 renderer.clone(),
@@ -113,7 +112,7 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             }
             log::info!("keeping {} equal to the source at {details}, as {name}", target.display());
             let endpoint = SinkEndpoint::start(
-                Arc::new(DirectorySink::open(&target)?),
+                Arc::new(sink_arguments.open(&target)?),
                 &transport,
                 &details,
                 sink_arguments.options().with_name(name),
@@ -126,7 +125,7 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
             let details = ConnectionDetails::from(channels);
             let renderer = Arc::new(Renderer::install());
-            let (sink, feed) = RelaySink::new(Arc::new(DirectorySink::open(&target)?));
+            let (sink, feed) = RelaySink::new(Arc::new(sink_arguments.open(&target)?));
             let (downstream, _) = keys::source_transport(&serving.keys(&keys))?;
             let source = SourceEndpoint::start(
                 Arc::new(DirectorySource::open(&target)?),

@@ -145,6 +145,8 @@ impl Monitor for Renderer {
             Event::InSync { sink, problems, is_durable, .. } => {
                 log::warn!("in sync but for {problems} problems: {sink}{}", durably(*is_durable));
             }
+            Event::Halted { cause } => log::error!("halted: {cause}"),
+            Event::Resumed { cause } => log::info!("goes on, for this is over: {cause}"),
             Event::FeedLost { scope, reason } => {
                 log::warn!("changes lost below {scope}, comparing it again: {reason}");
             }

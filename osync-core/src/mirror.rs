@@ -42,7 +42,14 @@ impl Mirror {
         // Both ends see a session begin and end; the host wants to hear of it once.
         let problems_only = Arc::clone(&monitor);
         let source_monitor = move |event: &Event| {
-            if matches!(event, Event::Problem(_) | Event::FeedLost { .. }) {
+            let is_of_session = matches!(
+                event,
+                Event::Registered { .. }
+                    | Event::Disconnected { .. }
+                    | Event::InSync { .. }
+                    | Event::Terminated { .. }
+            );
+            if !is_of_session {
                 problems_only.event(event);
             }
         };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::model::compression::Compression;
 use crate::model::durability::Durability;
+use crate::model::removal_limit::RemovalLimit;
 use crate::model::sink_id::SinkId;
 
 /// What a host may tune at a source.
@@ -36,6 +37,8 @@ pub struct SourceOptions {
     pub rate_max: Option<u64>,
     /// Most bytes a second of the backlog to one sink: 1 and up, by default unlimited.
     pub backlog_rate_max: Option<u64>,
+    /// How many names may be removed at a sink without asking; by default any number, but not everything.
+    pub removal_limit: RemovalLimit,
 }
 
 /// When only what has changed of a large file is sent.
@@ -64,6 +67,7 @@ impl Default for SourceOptions {
             compression: Compression::default(),
             rate_max: None,
             backlog_rate_max: None,
+            removal_limit: RemovalLimit::default(),
         }
     }
 }
@@ -136,6 +140,13 @@ impl SourceOptions {
     #[must_use]
     pub fn with_backlog_rate_max(mut self, bytes_per_second: Option<u64>) -> Self {
         self.backlog_rate_max = bytes_per_second;
+        self
+    }
+
+    /// Sets [`SourceOptions::removal_limit`].
+    #[must_use]
+    pub fn with_removal_limit(mut self, limit: RemovalLimit) -> Self {
+        self.removal_limit = limit;
         self
     }
 

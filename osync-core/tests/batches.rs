@@ -7,7 +7,7 @@ use std::time::Instant;
 use osync_core::model::name::Name;
 use osync_core::model::need::Need;
 use osync_core::model::rel_path::RelPath;
-use osync_core::protocol::source::job::{Done, Job, Looked, Outcome, Placed};
+use osync_core::protocol::source::job::{Done, Job, Looked, Missing, Outcome, Placed};
 use osync_core::runtime::read;
 use osync_core::runtime::waiting::Waiting;
 use osync_core::testing::mem_tree::MemTree;
@@ -19,7 +19,9 @@ fn look(tree: &MemTree, names: &[&str], inline_bytes_max: u64, batch_bytes_max: 
         names.iter().map(|name| (Name::new(name.as_bytes()).unwrap(), Need::Content)).collect();
     let directory = RelPath::root();
     let takes_linked = false;
-    let job = Job::Look { directory, names, inline_bytes_max, takes_linked, batch_bytes_max };
+    let missing = Missing::IsRemovedAlways;
+    let job =
+        Job::Look { directory, names, inline_bytes_max, takes_linked, batch_bytes_max, missing };
     let Done::Looked(looked) =
         read::perform(tree, &Waiting::default(), &job, &mut None, Instant::now)
     else {
@@ -38,6 +40,7 @@ fn content_bytes(looked: &Looked) -> Vec<Option<u64>> {
         | Outcome::Left
         | Outcome::Unsteady
         | Outcome::LeftOut
+        | Outcome::Missing
         | Outcome::Changed
         | Outcome::Failed(_) => None,
     });

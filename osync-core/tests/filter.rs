@@ -11,6 +11,7 @@ use osync_core::adapters::filters::{Filter, FilteredFeed, FilteredSource, Rules}
 use osync_core::model::change::{Change, Touch};
 use osync_core::model::name::Name;
 use osync_core::model::rel_path::RelPath;
+use osync_core::model::removal_limit::RemovalLimit;
 use osync_core::options::{SinkOptions, SourceOptions};
 use osync_core::ports::source::Source;
 use osync_core::testing::mem_tree::MemTree;
@@ -35,7 +36,8 @@ impl Pair {
             Arc::new(FilteredSource::new(Arc::new(source.clone()), filter)),
             Box::new(feed),
             Arc::new(sink.clone()),
-            SourceOptions::default(),
+            // What is left of some of these trees is nothing.
+            SourceOptions::default().with_removal_limit(RemovalLimit::Percent(100)),
             SinkOptions::default(),
             Arc::new(()),
         );

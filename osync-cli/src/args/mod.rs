@@ -13,6 +13,7 @@ use std::process;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use osync_core::model::connection::ConnectionDetails;
+use osync_core::model::removal_limit::RemovalLimit;
 use osync_core::model::sink_id::SinkId;
 use osync_core::options::SourceOptions;
 
@@ -162,6 +163,9 @@ pub(crate) struct Serving {
     /// Sinks that may be connected at once; one more is refused.
     #[arg(long, value_name = "N", default_value_t = SourceOptions::default().sinks_max)]
     max_sinks: usize,
+    /// Limits removals at further sinks, as for `osync source`. [default: any number, but not everything]
+    #[arg(long, value_name = "N|N%", value_parser = source::removal_limit)]
+    max_delete: Option<RemovalLimit>,
     /// Public keys of the sinks that may connect, as for `osync source`; the secret key is that of `--key`.
     #[arg(long, value_name = "FILE|DIR", requires = "key")]
     allow: Option<PathBuf>,
@@ -178,7 +182,9 @@ impl Serving {
 
     /// How.
     pub(crate) fn options(&self) -> SourceOptions {
-        SourceOptions::default().with_sinks_max(self.max_sinks)
+        SourceOptions::default()
+            .with_sinks_max(self.max_sinks)
+            .with_removal_limit(self.max_delete.unwrap_or_default())
     }
 
     /// Whom. The key is that of the sink.

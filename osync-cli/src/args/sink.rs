@@ -1,8 +1,12 @@
 //! What may be said of the writing end, in one process or alone.
 
+use std::path::Path;
+
 use clap::{Args, ValueEnum};
+use osync_core::adapters::fs::sink::DirectorySink;
 use osync_core::model::durability::Durability;
 use osync_core::options::SinkOptions;
+use osync_core::ports::sink::SinkError;
 
 /// How the target is written.
 #[derive(Debug, Args)]
@@ -14,6 +18,9 @@ pub(crate) struct SinkArguments {
     /// place of another before its data is on disk), file (also each file before it is confirmed), none.
     #[arg(long, value_name = "WHEN", default_value = "batch")]
     durability: When,
+    /// Removes nothing from DST: what the source has not, or no longer, stays. [default: off]
+    #[arg(long)]
+    no_delete: bool,
 }
 
 /// What `--durability` takes.
@@ -33,5 +40,11 @@ impl SinkArguments {
             When::None => Durability::None,
         };
         SinkOptions::default().with_writers(self.writers).with_durability(durability)
+    }
+
+    /// The directory `target`, to be written to as was said.
+    pub(crate) fn open(&self, target: &Path) -> Result<DirectorySink, SinkError> {
+        let sink = DirectorySink::open(target)?;
+        Ok(if self.no_delete { sink.without_removals() } else { sink })
     }
 }

@@ -12,6 +12,7 @@ use osync_core::adapters::feed::fanotify::FanotifyFeed;
 use osync_core::adapters::feed::poll::PollFeed;
 use osync_core::adapters::filters::{Filter, FilteredFeed, Rules};
 use osync_core::model::name::Name;
+use osync_core::model::removal_limit::RemovalLimit;
 use osync_core::options::SourceOptions;
 use osync_core::ports::change_feed::{ChangeFeed, FeedError};
 use osync_core::ports::source::Source;
@@ -53,6 +54,11 @@ pub(crate) struct SourceArguments {
     /// Removes from the sink what is left out, instead of leaving it alone. [default: off]
     #[arg(long)]
     delete_excluded: bool,
+    /// Removes at most N names within a minute from a sink, or N% of the names in SRC at once; more wait
+    /// until they are fewer or osync is started with a higher limit. While SRC is empty nothing is
+    /// removed, unless it is 100%. [default: any number, but not everything]
+    #[arg(long, value_name = "N|N%", value_parser = removal_limit)]
+    max_delete: Option<RemovalLimit>,
     /// How changes in SRC are found.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Feed::Auto)]
     feed: Feed,
@@ -62,6 +68,17 @@ pub(crate) struct SourceArguments {
     poll_interval: u64,
     #[command(flatten)]
     transfer: TransferArguments,
+}
+
+/// Reads what `--max-delete` takes.
+pub(crate) fn removal_limit(text: &str) -> Result<RemovalLimit, String> {
+    let limit = match text.strip_suffix('%') {
+        Some(percent) => {
+            percent.parse().ok().filter(|&percent| percent <= 100).map(RemovalLimit::Percent)
+        }
+        None => text.parse().ok().map(RemovalLimit::Names),
+    };
+    limit.ok_or_else(|| "a number, or one from 0% to 100%".to_owned())
 }
 
 /// How changes are found.
@@ -85,7 +102,8 @@ impl SourceArguments {
         let options = SourceOptions::default()
             .with_readers(self.readers)
             .with_sinks_max(self.max_sinks)
-            .with_audit_interval(audit_interval);
+            .with_audit_interval(audit_interval)
+            .with_removal_limit(self.max_delete.unwrap_or_default());
         self.transfer.apply(options)
     }
 
@@ -135,5 +153,19 @@ impl SourceArguments {
             None => feed,
             Some(filter) => Box::new(FilteredFeed::new(feed, filter)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_removals_are_numbers_or_shares() {
+        assert_eq!(removal_limit("10"), Ok(RemovalLimit::Names(10)));
+        assert_eq!(removal_limit("100%"), Ok(RemovalLimit::Percent(100)));
+        for text in ["", "-1", "101%", "%", "many"] {
+            assert!(removal_limit(text).is_err(), "{text}");
+        }
     }
 }

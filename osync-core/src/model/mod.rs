@@ -16,5 +16,6 @@ pub mod sink_id;
 pub mod change;
 pub mod compression;
 pub mod durability;
+pub mod removal_limit;
 pub mod connection;
 pub mod report;

@@ -23,6 +23,16 @@ pub enum Event {
     },
     /// A path could not be replicated, or only inexactly, and will be tried again.
     Problem(Problem),
+    /// Nothing goes on, or nothing is removed, at a sink until the cause has gone; then it goes on by itself.
+    Halted {
+        /// Why: one line, escaped.
+        cause: String,
+    },
+    /// What had halted goes on.
+    Resumed {
+        /// Why it had: one line, escaped.
+        cause: String,
+    },
     /// The change feed lost reports; everything at or below `scope` is compared again.
     FeedLost {
         /// The top of what may differ.

@@ -85,6 +85,16 @@ pub trait Source: Send + Sync {
         Ok(Some(Box::new(ByPath { source: self, directory: directory.clone() })))
     }
 
+    /// Whether nothing lies in the root: then nothing is removed at a sink, because it may be a file system that is
+    /// not mounted. Override it where that costs less than a page of one entry does.
+    ///
+    /// # Errors
+    /// [`SourceError`] if that cannot be told.
+    fn is_empty(&self) -> Result<bool, SourceError> {
+        let page = self.list(&RelPath::root(), None, 1)?;
+        Ok(page.is_none_or(|page| page.entries.is_empty()))
+    }
+
     /// What at `path` is left out of replication on purpose: though the source does not tell of it, a sink
     /// keeps what it has there. Nothing, unless a filter says so.
     ///
@@ -259,6 +269,9 @@ pub enum SourceError {
         /// What was found instead: one line.
         reason: String,
     },
+    /// Nothing lies in the source: nothing is removed because of it.
+    #[error("the source directory is empty")]
+    Emptied,
     /// A path became too long to name.
     #[error("cannot name an entry of {directory}")]
     Path {

@@ -41,6 +41,8 @@ pub struct Parcel {
     pub directory: RelPath,
     /// The names, what of each, and how many bytes of content that is thought to be.
     pub names: VecDeque<(Name, Need, u64)>,
+    /// Whether those that are missing may be removed at the sink, rather than held.
+    pub may_remove: bool,
     /// Since when they may differ.
     pub born: Instant,
 }

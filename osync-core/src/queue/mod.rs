@@ -6,6 +6,7 @@
 //! | [`agenda`] | what one lane has begun to look into: marks, visits, parcels, large files |
 //! | [`claims`] | which names are busy, so that work in flight never overlaps |
 //! | [`links`] | which names stand for one thing, and in what order they are sent |
+//! | [`removals`] | what is to be removed, and when it may be |
 //! | [`pace`] | how soon a path that changes all the time is sent again |
 //! | [`window`] | how many bytes may be in flight |
 //! | [`allowance`] | how many bytes may be sent a second, where a limit is set |
@@ -20,3 +21,4 @@ pub mod allowance;
 pub mod pace;
 pub mod links;
 pub mod agenda;
+pub mod removals;

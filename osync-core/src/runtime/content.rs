@@ -14,7 +14,7 @@ use crate::model::metadata::{Kind, Metadata, Sighting, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 use crate::ports::source::{Source, SourceDirectory, SourceError, SourceFile};
-use crate::protocol::source::job::{FileEnd, Outcome, Piece, Placed};
+use crate::protocol::source::job::{FileEnd, Missing, Outcome, Piece, Placed};
 use crate::runtime::reading::{Reading, has_holes};
 use crate::wire::message::{Basis, State};
 use crate::wire::packing::Payload;
@@ -48,15 +48,21 @@ pub(super) struct Limits {
     inline_bytes_max: u64,
     /// What has several names is taken like anything else.
     pub(super) takes_linked: bool,
+    pub(super) missing: Missing,
     /// No further file is read that would make more bytes than this.
     pub(super) batch_bytes_max: usize,
     taken_bytes: AtomicUsize,
 }
 
 impl Limits {
-    pub(super) fn new(inline_bytes_max: u64, batch_bytes_max: usize, takes_linked: bool) -> Self {
+    pub(super) fn new(
+        inline_bytes_max: u64,
+        batch_bytes_max: usize,
+        takes_linked: bool,
+        missing: Missing,
+    ) -> Self {
         let taken_bytes = AtomicUsize::new(0);
-        Self { inline_bytes_max, takes_linked, batch_bytes_max, taken_bytes }
+        Self { inline_bytes_max, takes_linked, missing, batch_bytes_max, taken_bytes }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -293,7 +299,7 @@ mod tests {
 
         /// What a look at it as a small file brings.
         fn read(&self) -> Option<Vec<u8>> {
-            let limits = Limits::new(1 << 20, 1 << 20, true);
+            let limits = Limits::new(1 << 20, 1 << 20, true, Missing::IsTold);
             let mut payload = Vec::new();
             let name = Name::new(*b"f").unwrap();
             let seen = read_small(self, &name, self.look(), &limits, &mut payload).unwrap();

@@ -7,7 +7,7 @@ use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::ports::source::{LeftOut, Source, SourceDirectory, SourceError};
-use crate::protocol::source::job::{Looked, Outcome, Placed};
+use crate::protocol::source::job::{Looked, Missing, Outcome, Placed};
 use crate::runtime::content::{Limits, Seen, own_metadata, read_small};
 use crate::runtime::waiting::Waiting;
 use crate::wire::encode;
@@ -41,6 +41,11 @@ pub(super) fn look(
         items.extend(slice.items);
         outcomes.extend(slice.outcomes);
     }
+    // Asked after the looks: what was there by then was there when they found nothing.
+    let removes = outcomes.contains(&Outcome::Placed(Placed::Absent));
+    if removes && limits.missing == Missing::IsRemoved && source.is_empty()? {
+        return Err(SourceError::Emptied);
+    }
     let items_bytes = encode::append_items(&items, &mut payload);
     Ok(Looked { own, own_read_at, payload: Payload::from(payload), items_bytes, outcomes })
 }
@@ -73,7 +78,7 @@ fn look_at_all(
         let filled_bytes = batch.payload.len();
         let looked = look_at(held.as_deref(), name, *need, limits, &mut batch.payload);
         let looked = looked.and_then(|seen| match seen {
-            Seen::Nothing => absent(source, directory, name),
+            Seen::Nothing => absent(source, directory, name, limits.missing),
             seen @ (Seen::Item(..) | Seen::Other(_)) => Ok(seen),
         });
         batch.outcomes.push(match looked {
@@ -95,7 +100,12 @@ fn look_at_all(
 }
 
 /// What a sink shall have where the source tells of nothing: nothing either, but what is left out stays.
-fn absent(source: &dyn Source, directory: &RelPath, name: &Name) -> Result<Seen, SourceError> {
+fn absent(
+    source: &dyn Source,
+    directory: &RelPath,
+    name: &Name,
+    missing: Missing,
+) -> Result<Seen, SourceError> {
     let path = directory
         .join(name)
         .map_err(|source| SourceError::Path { directory: directory.clone(), source })?;
@@ -106,6 +116,9 @@ fn absent(source: &dyn Source, directory: &RelPath, name: &Name) -> Result<Seen,
         (false, true) => State::AbsentDirectory,
         (true, true) => return Ok(Seen::Nothing),
     };
+    if missing == Missing::IsTold {
+        return Ok(Seen::Other(Outcome::Missing));
+    }
     Ok(Seen::Item(state, Placed::Absent))
 }
 

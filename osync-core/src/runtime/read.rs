@@ -30,8 +30,15 @@ pub fn perform(
         Job::Names { directory, after, names_max } => {
             Done::Named(source.names(directory, after.as_ref(), *names_max).map_err(job_error))
         }
-        Job::Look { directory, names, inline_bytes_max, takes_linked, batch_bytes_max } => {
-            let limits = Limits::new(*inline_bytes_max, *batch_bytes_max, *takes_linked);
+        Job::Look {
+            directory,
+            names,
+            inline_bytes_max,
+            takes_linked,
+            batch_bytes_max,
+            missing,
+        } => {
+            let limits = Limits::new(*inline_bytes_max, *batch_bytes_max, *takes_linked, *missing);
             Done::Looked(look(source, waiting, directory, names, &limits, clock).map_err(job_error))
         }
         Job::Stat { path, moved_from } => {
@@ -64,7 +71,8 @@ pub fn perform(
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn job_error(error: SourceError) -> JobError {
     let is_root_lost = matches!(error, SourceError::RootLost { .. });
-    JobError { text: chain(&error), is_root_lost }
+    let is_emptied = matches!(error, SourceError::Emptied);
+    JobError { text: chain(&error), is_root_lost, is_emptied }
 }
 
 fn list(

@@ -7,6 +7,8 @@ use osync_core::model::rel_path::RelPath;
 
 use crate::event::Event;
 use crate::mood::Fault;
+use crate::operations::Notice;
+use crate::oracle::Shape;
 use crate::world::World;
 
 impl World {
@@ -59,6 +61,11 @@ impl World {
                 self.sink.tree.lose_root();
                 self.repair_later();
             }
+            Fault::EmptySource if !self.source.is_hidden => {
+                self.hide();
+                self.repair_later();
+            }
+            Fault::EmptySource => {}
             Fault::FeedOverflow => {
                 if self.source.is_up() {
                     self.overflow(RelPath::root());
@@ -69,6 +76,36 @@ impl World {
                     let scope = self.some_known_path();
                     self.overflow(scope);
                 }
+            }
+        }
+    }
+
+    /// Ends what went wrong in the trees.
+    pub(crate) fn repair(&mut self) {
+        self.source.tree.clear_failures();
+        self.sink.tree.clear_failures();
+        if self.source.is_hidden {
+            self.hide();
+        }
+    }
+
+    /// Takes everything away from the source, or brings it back. The oracle is not told that anything was removed, so
+    /// nothing may be at the sink either.
+    pub(crate) fn hide(&mut self) {
+        self.source.tree.hide();
+        self.source.is_hidden = !self.source.is_hidden;
+        let paths = self.oracle.paths();
+        for path in paths.iter().map(|(path, _)| path).chain([&RelPath::root()]) {
+            self.oracle.changed(path, self.now);
+        }
+        for (path, shape) in paths {
+            let is_told = path.parent().is_some_and(|parent| parent.is_root());
+            if is_told || self.source.is_hidden && self.random.chance(500) {
+                self.notice(match (self.source.is_hidden, shape) {
+                    (true, _) => Notice::Removed(path),
+                    (false, Shape::Directory) => Notice::MadeDirectory(path),
+                    (false, Shape::File | Shape::Other) => Notice::Made(path),
+                });
             }
         }
     }

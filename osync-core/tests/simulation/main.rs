@@ -70,12 +70,11 @@ fn run_all(name: &str) {
     if number("OSYNC_SIM_SEED").is_some() {
         return; // Another test runs it.
     }
-    let moods = MOODS.len() as u64;
     let index = MOODS.iter().position(|mood| mood.name == name).expect("a mood") as u64;
     let count = number("OSYNC_SIM_COUNT").unwrap_or(SEEDS);
     let first = number("OSYNC_SIM_FIRST").unwrap_or(0);
     let begun = Instant::now();
-    let results = (first..first + count).map(|seed| run(seed * moods + index, false));
+    let results = (first..first + count).map(|seed| run(mood::seed(index, seed), false));
     let failures: Vec<String> = results.filter_map(Result::err).collect();
     println!("{count} seeds of {name} in {:?}", begun.elapsed());
     let shown = &failures[..failures.len().min(10)];
@@ -113,6 +112,11 @@ fn trees_become_equal_when_everything_goes_wrong() {
 }
 
 #[test]
+fn nothing_is_removed_while_everything_is_gone() {
+    run_all("vanishing");
+}
+
+#[test]
 fn seeds_that_once_failed_pass() {
     if let Some(seed) = number("OSYNC_SIM_SEED") {
         println!("{:?}", run(seed, true).unwrap());
@@ -125,7 +129,7 @@ fn seeds_that_once_failed_pass() {
 
 #[test]
 fn a_seed_repeats_itself_exactly() {
-    let seed = MOODS.len() as u64 * 7 + 5;
+    let seed = mood::seed(5, 7);
     let outcomes = [0; 2].map(|_| World::new(seed, false).run());
     assert_eq!(outcomes[0], outcomes[1]);
 }

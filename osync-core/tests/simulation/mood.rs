@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     FailWrites,
     LoseSourceRoot,
     LoseSinkRoot,
+    /// Everything vanishes from the source at once, and is back after a while.
+    EmptySource,
     FeedOverflow,
     FeedLosesScope,
 }
@@ -38,15 +40,17 @@ pub(crate) struct Mood {
     /// Of 1,000 other operations so many are further names.
     pub(crate) links_permille: u64,
     pub(crate) operations_max: u64,
+    /// A source that is empty makes no sink empty.
+    pub(crate) keeps_all: bool,
 }
 
 use Fault::{
-    CutBoth, CutControl, CutData, FailReads, FailWrites, FeedLosesScope, FeedOverflow, KillSink,
-    KillSource, LoseSinkRoot, LoseSourceRoot, Partition, StopSink, StopSource, UnreachableAtSink,
-    UnreachableAtSource,
+    CutBoth, CutControl, CutData, EmptySource, FailReads, FailWrites, FeedLosesScope, FeedOverflow,
+    KillSink, KillSource, LoseSinkRoot, LoseSourceRoot, Partition, StopSink, StopSource,
+    UnreachableAtSink, UnreachableAtSource,
 };
 
-pub(crate) const MOODS: [Mood; 6] = [
+pub(crate) const MOODS: [Mood; 7] = [
     Mood {
         name: "calm",
         faults: &[FeedOverflow, FeedLosesScope],
@@ -56,6 +60,7 @@ pub(crate) const MOODS: [Mood; 6] = [
         renames_permille: 200,
         links_permille: 100,
         operations_max: 150,
+        keeps_all: false,
     },
     Mood {
         name: "restarts",
@@ -66,6 +71,7 @@ pub(crate) const MOODS: [Mood; 6] = [
         renames_permille: 200,
         links_permille: 100,
         operations_max: 120,
+        keeps_all: false,
     },
     Mood {
         name: "lossy",
@@ -76,6 +82,7 @@ pub(crate) const MOODS: [Mood; 6] = [
         renames_permille: 200,
         links_permille: 100,
         operations_max: 120,
+        keeps_all: false,
     },
     Mood {
         name: "renames",
@@ -86,6 +93,7 @@ pub(crate) const MOODS: [Mood; 6] = [
         renames_permille: 600,
         links_permille: 350,
         operations_max: 150,
+        keeps_all: false,
     },
     Mood {
         name: "problems",
@@ -104,6 +112,7 @@ pub(crate) const MOODS: [Mood; 6] = [
         renames_permille: 250,
         links_permille: 350,
         operations_max: 120,
+        keeps_all: false,
     },
     Mood {
         name: "everything",
@@ -131,10 +140,44 @@ pub(crate) const MOODS: [Mood; 6] = [
         renames_permille: 300,
         links_permille: 100,
         operations_max: 150,
+        keeps_all: false,
+    },
+    Mood {
+        name: "vanishing",
+        faults: &[
+            EmptySource,
+            EmptySource,
+            EmptySource,
+            LoseSourceRoot,
+            LoseSinkRoot,
+            KillSource,
+            KillSink,
+            CutData,
+            FeedOverflow,
+        ],
+        faults_max: 8,
+        lost: 0,
+        repeated: 0,
+        renames_permille: 250,
+        links_permille: 100,
+        operations_max: 120,
+        keeps_all: true,
     },
 ];
 
+/// How many of the moods, the first ones, take turns from seed to seed.
+const TURNS: u64 = 6;
+/// Of the others each has the seeds from a multiple of this on, so that a further mood leaves all seeds as they are.
+const OWN_SEEDS: u64 = 1 << 40;
+
 /// The mood of `seed`.
 pub(crate) fn mood(seed: u64) -> &'static Mood {
-    &MOODS[usize::try_from(seed % MOODS.len() as u64).expect("a remainder")]
+    let own = seed / OWN_SEEDS;
+    let index = if own == 0 { seed % TURNS } else { TURNS - 1 + own };
+    &MOODS[usize::try_from(index).expect("a small number")]
+}
+
+/// The seed number `number` of the mood at `index`.
+pub(crate) fn seed(index: u64, number: u64) -> u64 {
+    if index < TURNS { number * TURNS + index } else { (index + 1 - TURNS) * OWN_SEEDS + number }
 }

@@ -302,7 +302,7 @@ impl World {
         self.notice(Notice::MadeDirectory(path.clone()));
     }
 
-    fn write(&mut self, path: &RelPath, bytes: usize) {
+    pub(crate) fn write(&mut self, path: &RelPath, bytes: usize) {
         let content = self.fresh_content(bytes);
         self.put(path, &content);
     }

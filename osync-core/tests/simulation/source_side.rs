@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use osync_core::model::fidelity::Fidelity;
+use osync_core::model::removal_limit::RemovalLimit;
 use osync_core::model::session_id::SessionId;
 use osync_core::model::work_id::WorkId;
 use osync_core::options::SourceOptions;
@@ -42,6 +43,8 @@ fn next_session() -> SessionId {
 pub(crate) struct SourceSide {
     pub(crate) tree: MemTree,
     pub(crate) view: View,
+    /// Nothing is in the tree at present, though nothing was removed.
+    pub(crate) is_hidden: bool,
     pub(crate) feed: Feed,
     /// Counts restarts: what was meant for an earlier one is dropped.
     pub(crate) incarnation: u64,
@@ -84,6 +87,7 @@ impl SourceSide {
         Self {
             view: View::new(&tree, random),
             tree,
+            is_hidden: false,
             feed: Feed::new(0, now),
             incarnation: 0,
             machine: None,
@@ -137,7 +141,11 @@ impl SourceSide {
 impl World {
     pub(crate) fn start_source(&mut self) {
         SESSIONS.set(Random::new(self.random.next()));
-        let mut options = SourceOptions::default();
+        let limit = match self.mood.keeps_all {
+            true => *self.random.pick(&[RemovalLimit::NotAll, RemovalLimit::Names(10_000)]),
+            false => RemovalLimit::Percent(100),
+        };
+        let mut options = SourceOptions::default().with_removal_limit(limit);
         if self.random.chance(300) {
             options = options.with_marks_bytes_max(0); // As few as there may be.
         }

@@ -231,16 +231,15 @@ impl World {
 
     fn take(&mut self, event: Event) {
         match event {
+            // Nobody works in a tree that is not there.
+            Event::Operate | Event::Hammer { .. } if self.source.is_hidden => {}
             Event::Operate => self.operate(),
             Event::Hammer { path, until } => self.hammer(path, until),
             Event::Strike => self.strike(),
             Event::Quiet => self.on_quiet(),
             Event::Check => self.check(),
             Event::Ask => self.ask(),
-            Event::Repair => {
-                self.source.tree.clear_failures();
-                self.sink.tree.clear_failures();
-            }
+            Event::Repair => self.repair(),
             Event::CutAll => self.cut_all(),
             Event::SourceGone => {
                 self.cut_all();
@@ -301,8 +300,11 @@ impl World {
         self.trace(|| "quiet".to_owned());
         self.is_quiet = true;
         self.settled_by = self.now + SETTLE_MAX;
-        self.source.tree.clear_failures();
-        self.sink.tree.clear_failures();
+        self.repair();
+        if self.mood.keeps_all {
+            // A source without anything would keep the sink as it is.
+            self.write(&RelPath::new(b"anchor").expect("a path"), 10);
+        }
         self.schedule(self.now, Event::Check);
     }
 

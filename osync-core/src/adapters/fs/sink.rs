@@ -66,6 +66,18 @@ impl DirectorySink {
         Self::on(root, reader, Versions::without_unnamed_files)
     }
 
+    /// This sink, removing nothing: what the source has not stays, and a directory that is to make way for something
+    /// else is a problem. What is overwritten or renamed is as without it.
+    #[must_use]
+    pub fn without_removals(mut self) -> Self {
+        match Arc::get_mut(&mut self.tree) {
+            Some(tree) => tree.versions.keeps_all = true,
+            // Called while files are being written, which is not what it is for.
+            None => log::error!("a sink that is in use cannot be told to remove nothing"),
+        }
+        self
+    }
+
     fn on(
         root: Root,
         reader: AttributeReader,
@@ -266,6 +278,9 @@ impl Sink for DirectorySink {
     fn remove(&self, path: &RelPath) -> Result<bool, SinkError> {
         let tree = &self.tree;
         tree.check_root()?;
+        if tree.versions.keeps_all {
+            return Ok(false);
+        }
         let removed = tree.in_parent("remove", path, Missing::Stays, |directory, name| {
             match fs::unlinkat(directory, name, AtFlags::empty()) {
                 Err(Errno::ISDIR) => {}

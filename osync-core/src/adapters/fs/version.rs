@@ -31,6 +31,8 @@ pub(super) enum Replaced {
 pub(super) struct Versions {
     pub(super) aside: Aside,
     pub(super) disk: Disk,
+    /// No directory makes way for anything else, because what it holds would go with it.
+    pub(super) keeps_all: bool,
     fidelity: Fidelity,
     reader: AttributeReader,
     lacks_unnamed_files: AtomicBool,
@@ -43,6 +45,7 @@ impl Versions {
         Self {
             aside,
             disk,
+            keeps_all: false,
             fidelity: Fidelity::FULL,
             reader,
             lacks_unnamed_files: AtomicBool::new(false),
@@ -299,6 +302,9 @@ impl Versions {
         name: &[u8],
     ) -> Result<Replaced> {
         match fs::renameat(place.directory(), place.name(), directory, name) {
+            Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) if self.keeps_all => {
+                return Err(Errno::NOTEMPTY);
+            }
             // A directory and something else do not replace each other.
             Err(Errno::ISDIR | Errno::NOTDIR | Errno::NOTEMPTY | Errno::EXIST) => {}
             moved => {

@@ -48,6 +48,8 @@ pub enum Job {
         takes_linked: bool,
         /// No file is read that would make more bytes than this; the names left over come back.
         batch_bytes_max: usize,
+        /// What becomes of names that are missing.
+        missing: Missing,
     },
     /// What lies at a path to which something was moved.
     Stat {
@@ -111,6 +113,17 @@ impl Job {
     }
 }
 
+/// What becomes of names that the source lacks, and a sink may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Missing {
+    /// They are told of.
+    IsTold,
+    /// They are to be removed, unless the source is empty.
+    IsRemoved,
+    /// They are to be removed.
+    IsRemovedAlways,
+}
+
 /// The result of a [`Job`].
 #[derive(Debug, Clone)]
 pub enum Done {
@@ -137,6 +150,8 @@ pub struct JobError {
     pub text: String,
     /// The whole source is not there.
     pub is_root_lost: bool,
+    /// The source has become empty.
+    pub is_emptied: bool,
 }
 
 /// Part of a directory's listing.
@@ -180,6 +195,8 @@ pub enum Outcome {
     Left,
     /// It changed while it was read.
     Unsteady,
+    /// Nothing lies there, and what the sink has there is to be removed.
+    Missing,
     /// It is not the directory it was thought to be: look again without that thought.
     Changed,
     /// A filter leaves it out: nothing is to be done.

@@ -22,9 +22,22 @@ const NAMED_MAX: usize = 20;
 /// The longest path named to the sink, in bytes: twenty of them fit a header.
 const NAMED_BYTES_MAX: usize = 4_096;
 
+/// What keeps more than single paths from being replicated: a problem of the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Halt {
+    /// The source is not there.
+    Source,
+    /// Nothing is left at the source, and the sink has something.
+    Emptied,
+    /// More is to be removed than may be.
+    TooMany,
+}
+
 /// The problems of one sink.
 #[derive(Debug, Default)]
 pub struct Problems {
+    /// What has halted, why, and since when.
+    halts: BTreeMap<Halt, (String, Instant)>,
     troubles: BTreeMap<RelPath, Trouble>,
     /// How many of them are files that are there inexactly.
     inexact: usize,
@@ -78,6 +91,35 @@ impl Problems {
         self.insert(path, Trouble { attempts: 0, cause, retry_at, is_inexact: true })
     }
 
+    /// Records that `halt` holds, and why; returns whether that is new.
+    pub fn halt(&mut self, halt: Halt, cause: &str, now: Instant) -> bool {
+        let known = self.halts.get(&halt);
+        let since = known.map_or(now, |(_, since)| *since);
+        let is_new = known.is_none();
+        self.changes += u64::from(known.is_none_or(|(known, _)| known != cause));
+        self.halts.insert(halt, (cause.to_owned(), since));
+        is_new
+    }
+
+    /// Records that `halt` holds no more; returns why it did, if it did.
+    pub fn resume(&mut self, halt: Halt) -> Option<String> {
+        let (cause, _) = self.halts.remove(&halt)?;
+        self.changes += 1;
+        Some(cause)
+    }
+
+    /// Since when there has been a halt that keeps everything from going on.
+    #[must_use]
+    pub fn halted_since(&self) -> Option<Instant> {
+        self.halts.get(&Halt::Source).map(|(_, since)| *since)
+    }
+
+    /// Whether removals wait for somebody to do something about them.
+    #[must_use]
+    pub fn holds_removals(&self) -> bool {
+        self.halts.contains_key(&Halt::Emptied) || self.halts.contains_key(&Halt::TooMany)
+    }
+
     fn insert(&mut self, path: &RelPath, trouble: Trouble) -> bool {
         let known = self.troubles.get(path);
         let is_new = known.is_none_or(|known| known.is_inexact != trouble.is_inexact);
@@ -100,7 +142,14 @@ impl Problems {
     /// The first `limit` problems, as of `now`.
     #[must_use]
     pub fn list(&self, limit: usize, now: Instant) -> Vec<Problem> {
-        self.troubles.iter().take(limit).map(|(path, trouble)| trouble.told(path, now)).collect()
+        let halted = self.halts.values().map(|(cause, _)| Problem {
+            path: RelPath::root(),
+            cause: cause.clone(),
+            retry_in: RETRY_MIN,
+            is_inexact: false,
+        });
+        let troubles = self.troubles.iter().map(|(path, trouble)| trouble.told(path, now));
+        halted.chain(troubles).take(limit).collect()
     }
 
     /// The problem at `path`, as of `now`.
@@ -114,13 +163,15 @@ impl Problems {
     pub fn named(&self) -> Vec<(RelPath, String)> {
         let short =
             self.troubles.iter().filter(|(path, _)| path.as_bytes().len() <= NAMED_BYTES_MAX);
-        short.take(NAMED_MAX).map(|(path, trouble)| (path.clone(), trouble.cause.clone())).collect()
+        let halted = self.halts.values().map(|(cause, _)| (RelPath::root(), cause.clone()));
+        let troubles = short.map(|(path, trouble)| (path.clone(), trouble.cause.clone()));
+        halted.chain(troubles).take(NAMED_MAX).collect()
     }
 
     /// Forgets the problem at `path`, if there is one: `need` of it is replicated now.
     pub fn solved(&mut self, path: &RelPath, need: Need) -> bool {
-        // New metadata makes no content whole.
-        let is_still = |trouble: &Trouble| trouble.is_inexact && need != Need::Content;
+        // New metadata makes no content whole; a directory has none.
+        let is_still = |trouble: &Trouble| trouble.is_inexact && need == Need::Metadata;
         if self.troubles.is_empty() || self.troubles.get(path).is_some_and(is_still) {
             return false;
         }
@@ -194,13 +245,13 @@ impl Problems {
     /// How many paths have one.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.troubles.len()
+        self.troubles.len() + self.halts.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.troubles.is_empty()
+        self.troubles.is_empty() && self.halts.is_empty()
     }
 }
 

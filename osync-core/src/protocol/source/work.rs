@@ -43,6 +43,8 @@ pub enum What {
         names: Vec<(Name, Need)>,
         /// Bytes of content sent, and how many files and removals.
         sent: Sent,
+        /// Whether those that are missing may be removed.
+        may_remove: bool,
     },
     /// Part of a directory under comparison.
     Page {

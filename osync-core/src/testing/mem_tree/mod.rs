@@ -254,6 +254,11 @@ impl MemTree {
         self.state().is_root_lost = true;
     }
 
+    /// Takes everything out of the root at once, or, the second time, brings all of it back.
+    pub fn hide(&self) {
+        self.state().hide();
+    }
+
     /// Ends all failures asked for.
     pub fn clear_failures(&self) {
         let mut state = self.state();

@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) failing_reads: BTreeSet<RelPath>,
     pub(super) failing_writes: BTreeSet<RelPath>,
     pub(super) is_root_lost: bool,
+    /// What the root holds while it is empty.
+    hidden: BTreeMap<Name, u64>,
 }
 
 impl State {
@@ -52,11 +54,24 @@ impl State {
             failing_reads: BTreeSet::new(),
             failing_writes: BTreeSet::new(),
             is_root_lost: false,
+            hidden: BTreeMap::new(),
         };
         let now = state.tick();
         let root = state.create(Kind::Directory, 0o755, Vec::new(), now);
         debug_assert_eq!(root, ROOT, "the root is the first object");
         state
+    }
+
+    /// Puts aside what lies in the root, or brings it back.
+    pub(super) fn hide(&mut self) {
+        let now = self.tick();
+        let mut hidden = std::mem::take(&mut self.hidden);
+        let root = self.object_mut(ROOT);
+        std::mem::swap(&mut root.children, &mut hidden);
+        root.metadata.modified = now;
+        root.stamp.changed = now;
+        // What was made meanwhile stays.
+        self.hidden = hidden;
     }
 
     /// The next point in time; each is used for one change only.

@@ -36,6 +36,7 @@ impl Transfer {
             Answer::Equal => {
                 Counters::add(&self.counters.directories_equal, 1);
                 let (visit, page) = self.end_page(id, now, out)?;
+                self.on_root_compared(&visit, &page, false, now, out);
                 self.visit_below(lane, &visit, &page);
             }
             Answer::Differs => {
@@ -62,6 +63,9 @@ impl Transfer {
                 self.push_page(lane, &visit, until.as_ref(), names.collect());
             }
             Answer::Entries { own, wanted, extra, is_last } => {
+                let (is_root, has_extra) = (visit.directory.is_root(), !extra.is_empty());
+                // While nothing is left at the source they are held already.
+                let extra = if is_root && self.removals.is_emptied() { Vec::new() } else { extra };
                 let parcel = parcel_of(visit, page, own, wanted, extra)?;
                 let agenda = match lane {
                     Lane::Live => &mut self.live,
@@ -70,6 +74,7 @@ impl Transfer {
                 agenda.parcels.extend(parcel);
                 if is_last {
                     let (visit, page) = self.end_page(id, now, out)?;
+                    self.on_root_compared(&visit, &page, has_extra, now, out);
                     self.visit_below(lane, &visit, &page);
                 }
             }
@@ -162,7 +167,7 @@ impl Transfer {
                 }
                 self.end(id, now, out);
             }
-            What::Names { directory, names, sent } => {
+            What::Names { directory, names, sent, .. } => {
                 let (directory, names, sent) = (directory.clone(), names.clone(), *sent);
                 if failures
                     .iter()
@@ -320,5 +325,6 @@ fn parcel_of(
         names.push_back((entry.name.clone(), need, content_bytes));
     }
     names.extend(extra.into_iter().map(|name| (name, Need::Content, 0)));
-    Ok(Some(Parcel { directory: visit.directory.clone(), names, born: visit.born }))
+    let (directory, born) = (visit.directory.clone(), visit.born);
+    Ok(Some(Parcel { directory, names, may_remove: false, born }))
 }

@@ -80,7 +80,8 @@ impl Transfer {
             let need = if is_hint { Need::Metadata } else { Need::Content };
             self.mark(Lane::Live, to, Extent::Entry(need), Urgency::Now, now, now);
         }
-        self.mark(Lane::Live, from, Extent::Entry(Need::Content), Urgency::Now, now, now);
+        // Unless the sink renames too, what was open below the old place is open there still.
+        self.mark(Lane::Live, from, Extent::Entry(Need::Content), Urgency::Now, moved_born, now);
         if (is_directory || !is_pending) && self.renames.len() < RENAMES_MAX {
             self.renames.push_back(RenameHint { from: from.clone(), to: to.clone(), born: now });
         }
@@ -97,7 +98,8 @@ impl Transfer {
         });
         let agendas =
             [&self.live, &self.backlog].into_iter().filter_map(|agenda| agenda.born_at(path));
-        in_flight.map(|work| work.born).chain(agendas).min()
+        let removals = self.removals.born();
+        in_flight.map(|work| work.born).chain(agendas).chain(removals).min()
     }
 
     /// Begins the rename that has waited longest, if nothing in flight touches its paths.

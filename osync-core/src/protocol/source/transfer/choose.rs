@@ -1,13 +1,15 @@
 //! What is begun next: live before backlog, within the window.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
+use crate::model::work_id::WorkId;
 use crate::protocol::source::job::Job;
 use crate::protocol::source::transfer::{Output, Transfer};
-use crate::protocol::source::work::{Sent, What};
+use crate::protocol::source::work::{Sent, What, Work};
 use crate::queue::agenda::{Large, Parcel, Visit};
 use crate::queue::claims::Claim;
 use crate::queue::mark::{Extent, Lane, Mark, Urgency};
@@ -44,7 +46,8 @@ impl Transfer {
         self.prove_due(now);
         self.limits.on_time(now);
         self.is_limited = false;
-        if !self.is_draining && self.paused_until.is_none() {
+        if !self.is_draining && self.may_begin(now, out) {
+            self.drive_removals(now, out);
             self.drive_search(now);
             loop {
                 self.turn = (self.turn + 1) % BACKLOG_SHARE;
@@ -134,7 +137,8 @@ impl Transfer {
             // the sink makes missing directories as it needs them.
             if let Some((parent, name)) = visit.directory.split() {
                 let names = [(name, Need::Directory, 0)].into();
-                let parcel = Parcel { directory: parent, names, born: visit.born };
+                let parcel =
+                    Parcel { directory: parent, names, may_remove: false, born: visit.born };
                 self.agenda(lane).parcels.push_back(parcel);
             }
             // Below those already there: what was begun ends first.
@@ -143,12 +147,13 @@ impl Transfer {
         }
         let Some(first) = self.agenda(lane).marks.pop_due(now) else { return false };
         let Some((directory, name)) = first.path.split() else {
-            let parcel = Parcel { directory: first.path, names: [].into(), born: first.born };
+            let (directory, born) = (first.path, first.born);
+            let parcel = Parcel { directory, names: [].into(), may_remove: false, born };
             self.agenda(lane).parcels.push_front(parcel);
             return true;
         };
         let mut born = first.born;
-        let mut names = vec![(name, need_of(&first), UNKNOWN_BYTES)];
+        let mut names = VecDeque::from([(name, need_of(&first), UNKNOWN_BYTES)]);
         while names.len() < BATCH_NAMES_MAX
             && let Some((path, Extent::Entry(_))) = self.agenda(lane).marks.peek_due(now)
             && let Some((parent, name)) = path.split()
@@ -156,7 +161,7 @@ impl Transfer {
             && let Some(mark) = self.agenda(lane).marks.pop_due(now)
         {
             born = born.min(mark.born);
-            names.push((name, need_of(&mark), UNKNOWN_BYTES));
+            names.push_back((name, need_of(&mark), UNKNOWN_BYTES));
         }
         if lane == Lane::Live {
             for (name, _, _) in &names {
@@ -165,7 +170,8 @@ impl Transfer {
                 }
             }
         }
-        self.start_names(lane, &directory, names, false, born, now, out);
+        let parcel = Parcel { directory, names, may_remove: false, born };
+        self.start_names(lane, parcel, false, now, out);
         true
     }
 
@@ -173,7 +179,7 @@ impl Transfer {
     fn start_parcel(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
         let batch_bytes_max = self.batch_bytes_max();
         let Some(mut parcel) = self.agenda(lane).parcels.pop_front() else { return false };
-        let mut names = Vec::new();
+        let mut names = VecDeque::new();
         let mut bytes = 0;
         while names.len() < BATCH_NAMES_MAX
             && let Some((_, _, content_bytes)) = parcel.names.front()
@@ -190,13 +196,13 @@ impl Transfer {
                 continue;
             }
             bytes += content_bytes;
-            names.push((name, need, content_bytes));
+            names.push_back((name, need, content_bytes));
         }
-        let (directory, born) = (parcel.directory.clone(), parcel.born);
+        let first = Parcel { names, directory: parcel.directory.clone(), ..parcel };
         if !parcel.names.is_empty() {
             self.agenda(lane).parcels.push_front(parcel);
         }
-        self.start_names(lane, &directory, names, false, born, now, out);
+        self.start_names(lane, first, false, now, out);
         true
     }
 
@@ -205,24 +211,22 @@ impl Transfer {
         INLINE_BYTES_MAX.min(self.batch_bytes_max())
     }
 
-    /// Begins work on `names`; those that something in flight touches become marks that wait for it.
-    #[expect(clippy::too_many_arguments, reason = "the parts of a piece of work and the moment")]
+    /// Begins work on a parcel; names that something in flight touches become marks that wait for it.
     pub(super) fn start_names(
         &mut self,
         lane: Lane,
-        directory: &RelPath,
-        names: Vec<(Name, Need, u64)>,
+        Parcel { directory, names, may_remove, born }: Parcel,
         takes_linked: bool,
-        born: Instant,
         now: Instant,
         out: &mut Vec<Output>,
-    ) {
+    ) -> Option<WorkId> {
+        let directory = &directory;
         let above = self.flight.claims.conflict_above(directory);
         if names.is_empty()
             && let Some(blocker) = above
         {
             self.park(lane, directory, Need::Metadata, blocker, born, now, out);
-            return;
+            return None;
         }
         let wants_own_only = names.is_empty();
         let mut free = Vec::with_capacity(names.len());
@@ -239,12 +243,13 @@ impl Transfer {
             }
         }
         if free.is_empty() && !wants_own_only {
-            return;
+            return None;
         }
         let what = What::Names {
             directory: directory.clone(),
             names: free.clone(),
             sent: Sent::default(),
+            may_remove,
         };
         let id = self.begin(lane, born, what);
         self.flight.claims.begin(id, directory);
@@ -257,8 +262,10 @@ impl Transfer {
             inline_bytes_max: self.inline_bytes_max(),
             takes_linked,
             batch_bytes_max: usize::try_from(self.batch_bytes_max()).unwrap_or(usize::MAX),
+            missing: self.missing(may_remove),
         };
         self.read(id, job, reserved_bytes, out);
+        Some(id)
     }
 
     /// Marks `path` until `blocker` has ended.
@@ -268,7 +275,7 @@ impl Transfer {
         lane: Lane,
         path: &RelPath,
         need: Need,
-        blocker: crate::model::work_id::WorkId,
+        blocker: WorkId,
         born: Instant,
         now: Instant,
         out: &mut Vec<Output>,
@@ -281,13 +288,14 @@ impl Transfer {
         let mark = Mark { path: path.clone(), extent, born };
         self.agenda(lane).marks.park(&mark, now);
         self.flight.park(blocker, path.clone());
-        let is_inside = matches!(
-            self.flight.works.get(&blocker).map(|work| &work.what),
-            Some(What::Large { directory, .. }) if directory.is_within(path)
-        );
-        // What is to be removed or replaced does not wait for a large file inside it.
-        if is_inside && need == Need::Content {
-            self.abort_large_into(lane, blocker, now, out);
+        // What is to be removed or replaced does not wait for large files inside it, which would begin in turn.
+        if need == Need::Content {
+            let is_inside = |work: &Work| matches!(&work.what, What::Large { directory, .. } if directory.is_within(path));
+            let inside = self.flight.works.iter().filter(|(_, work)| is_inside(work));
+            let inside: Vec<WorkId> = inside.map(|(id, _)| *id).collect();
+            for id in inside {
+                self.abort_large_into(lane, id, now, out);
+            }
         }
     }
 
@@ -332,15 +340,13 @@ impl Transfer {
         lane: Lane,
         directory: &RelPath,
         names: Vec<(Name, Need)>,
+        may_remove: bool,
         born: Instant,
     ) {
         if !names.is_empty() {
             let names = names.into_iter().map(|(name, need)| (name, need, UNKNOWN_BYTES)).collect();
-            self.agenda(lane).parcels.push_front(Parcel {
-                directory: directory.clone(),
-                names,
-                born,
-            });
+            let directory = directory.clone();
+            self.agenda(lane).parcels.push_front(Parcel { directory, names, may_remove, born });
         }
     }
 

@@ -28,6 +28,8 @@ const LARGES_MAX: [usize; 2] = [4, 4];
 const UNSTEADY_MAX: Duration = Duration::from_secs(2);
 /// How long a file that changed while it was read is left alone, the first time; then twice as long.
 const UNSTEADY_WAIT: Duration = Duration::from_millis(100);
+/// How long one that was given up for something else lets that go first.
+const GIVEN_UP_WAIT: Duration = Duration::from_millis(20);
 /// And at the most.
 const UNSTEADY_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Files whose unsteadiness is remembered.
@@ -246,14 +248,25 @@ impl Transfer {
     /// Gives up a large file on its way, marking it again; other work is left alone.
     pub(super) fn abort_large(&mut self, id: WorkId, now: Instant, out: &mut Vec<Output>) {
         if let Some(work) = self.flight.works.get(&id) {
-            self.abort_large_into(work.lane, id, now, out);
+            self.give_up_large(work.lane, Urgency::Now, id, now, out);
         }
     }
 
-    /// As [`Transfer::abort_large`], marking it in `marks_lane`: behind what it is given up for.
+    /// As [`Transfer::abort_large`], marking it in `marks_lane`, and behind what it is given up for.
     pub(super) fn abort_large_into(
         &mut self,
         marks_lane: Lane,
+        id: WorkId,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        self.give_up_large(marks_lane, Urgency::At(now + GIVEN_UP_WAIT), id, now, out);
+    }
+
+    fn give_up_large(
+        &mut self,
+        marks_lane: Lane,
+        urgency: Urgency,
         id: WorkId,
         now: Instant,
         out: &mut Vec<Output>,
@@ -271,7 +284,7 @@ impl Transfer {
         (*is_over, *is_aborted) = (true, true);
         let (directory, name, is_open) = (directory.clone(), name.clone(), *is_open);
         self.ready_larges[lane as usize].retain(|ready| *ready != id);
-        self.mark_entry(marks_lane, &directory, &name, Urgency::Now, born, now);
+        self.mark_entry(marks_lane, &directory, &name, urgency, born, now);
         if is_open {
             self.send_data(Message::Abort { work: id }, Bytes::new(), now, out);
         }

@@ -180,7 +180,9 @@ impl Transfer {
             }
         }
         if !leading.is_empty() {
-            self.start_names(lane, &directory, leading.into(), true, born, now, out);
+            let parcel =
+                Parcel { directory: directory.clone(), names: leading, may_remove: false, born };
+            self.start_names(lane, parcel, true, now, out);
         }
         self.send_linked(lane, &directory, own.as_ref(), items, born, now, out);
         for (path, need, leader) in waiting {
@@ -224,8 +226,12 @@ impl Transfer {
     ) {
         let mut items = VecDeque::from(items);
         while !items.is_empty() {
-            let what =
-                What::Names { directory: directory.clone(), names: vec![], sent: Sent::default() };
+            let what = What::Names {
+                directory: directory.clone(),
+                names: vec![],
+                sent: Sent::default(),
+                may_remove: false,
+            };
             let id = self.begin(lane, born, what);
             self.flight.claims.begin(id, directory);
             let mut free = Vec::new();
@@ -315,7 +321,8 @@ impl Transfer {
             .map(|(_, entry)| (entry.name.clone(), Need::Metadata, 0))
             .collect();
         if !names.is_empty() {
-            let parcel = Parcel { directory: visit.directory.clone(), names, born: visit.born };
+            let (directory, born) = (visit.directory.clone(), visit.born);
+            let parcel = Parcel { directory, names, may_remove: false, born };
             self.agenda(lane).parcels.push_back(parcel);
         }
     }

@@ -9,6 +9,8 @@
 //! delta.rs     files of which the sink has an older version
 //! grown.rs     files that were extended at the sink, until they are proven
 //! answers.rs   what the sink says             -> confirmed, or marks again
+//! halts.rs     what cannot be done, for the moment
+//! removals.rs  what is to be removed waits until it is clear how much it is
 //! limits.rs    how much may be sent a second
 //! sync.rs      is the sink in sync, how far behind is it
 //! ```
@@ -19,6 +21,8 @@
 mod changes;
 mod choose;
 mod search;
+mod halts;
+mod removals;
 mod links;
 mod results;
 mod large;
@@ -36,13 +40,12 @@ use bytes::Bytes;
 
 use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
-use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::model::session_id::SessionId;
 use crate::model::work_id::WorkId;
 use crate::options::SourceOptions;
 use crate::ports::counters::Counters;
-use crate::ports::monitor::{Event, Problem};
+use crate::ports::monitor::Event;
 use crate::ports::transport::PeerId;
 use crate::protocol::sequence::Outbound;
 use crate::protocol::source::data_service::DataService;
@@ -54,6 +57,7 @@ use crate::queue::links::Links;
 use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::queue::pace::Pace;
 use crate::queue::pressure::Pressure;
+use crate::queue::removals::Removals;
 use crate::wire::encode;
 use crate::wire::message::{Envelope, Message};
 
@@ -139,7 +143,9 @@ pub struct Transfer {
     search: search::Search,
     sync: Vec<sync::SyncWait>,
     counters: Arc<Counters>,
-    paused_until: Option<Instant>,
+    presence: halts::Presence,
+    removals: Removals,
+    listed: removals::Listed,
     is_draining: bool,
     turn: u32,
     control_sent_at: Instant,
@@ -194,7 +200,9 @@ impl Transfer {
             search: search::Search::default(),
             sync: Vec::new(),
             counters,
-            paused_until: None,
+            presence: halts::Presence::new(now),
+            removals: Removals::new(options.removal_limit),
+            listed: removals::Listed::new(options.removal_limit),
             is_draining: false,
             turn: 0,
             control_sent_at: now,
@@ -247,9 +255,6 @@ impl Transfer {
         if self.told.is_due(now) {
             self.tell_problems(now, out);
         }
-        if self.paused_until.is_some_and(|until| until <= now) {
-            self.paused_until = None;
-        }
         self.pump(now, out);
     }
 
@@ -263,7 +268,8 @@ impl Transfer {
         let dues = [
             self.live.marks.next_due(),
             self.backlog.marks.next_due(),
-            self.paused_until,
+            self.presence.due(),
+            self.removals.due(),
             self.grown.next_due(),
             self.limit_ends(),
             self.search.due(now),
@@ -354,27 +360,6 @@ impl Transfer {
             self.live.marks.unpark(&path, now);
             self.backlog.marks.unpark(&path, now);
         }
-    }
-
-    /// Records that `need` of `path`, open since `born`, could not be replicated, and marks it for later.
-    fn problem(
-        &mut self,
-        path: &RelPath,
-        need: Need,
-        born: Instant,
-        cause: &str,
-        now: Instant,
-        out: &mut Vec<Output>,
-    ) {
-        let cause = encode::text(&cause.escape_debug().to_string());
-        let (retry_in, is_new) = self.problems.add(path, &cause, now);
-        Counters::add(&self.counters.problems, u64::from(is_new));
-        log::debug!("problem: {path}: {cause}; again in {retry_in:?}");
-        let extent = Extent::Entry(need);
-        self.mark(Lane::Backlog, path, extent, Urgency::At(now + retry_in), born, now);
-        let (path, is_inexact) = (path.clone(), false);
-        let problem = Problem { path, cause, retry_in, is_inexact };
-        out.push(Output::Event(Event::Problem(problem)));
     }
 
     fn send_data(&mut self, message: Message, payload: Bytes, now: Instant, out: &mut Vec<Output>) {

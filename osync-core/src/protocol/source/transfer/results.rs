@@ -11,7 +11,9 @@ use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::ports::source::NamePage;
 use crate::protocol::source::job::{Done, JobError, Listed, Looked, Outcome, Placed};
+use crate::protocol::source::transfer::halts::RETRY_PAUSE;
 use crate::protocol::source::transfer::links::Linked;
+use crate::protocol::source::transfer::removals::found;
 use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::{Page, Sent, What, Work};
 use crate::queue::agenda::{Large, Parcel, Visit};
@@ -19,8 +21,6 @@ use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::wire::encode;
 use crate::wire::message::{Message, Range};
 
-/// How long everything waits while the source is not there, and a directory that cannot be read.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How long a file that changed while it was read is left alone, the first time.
 pub(super) const UNSTEADY_WAIT: Duration = Duration::from_millis(20);
 /// What an entry is taken to hold that was never looked at, in bytes: most files are small, and a batch
@@ -42,6 +42,11 @@ impl Transfer {
         self.reserved_bytes -= std::mem::take(&mut work.reserved_bytes);
         let lane = work.lane;
         self.jobs[lane as usize] -= 1;
+        if self.on_probed(id, matches!(done, Done::Looked(Ok(_))), now, out) {
+            // Nothing is to be sent because of it.
+            self.end(id, now, out);
+            return self.pump(now, out);
+        }
         match done {
             Done::Listed(Ok(Some(listed))) => self.on_listed(id, listed, now, out),
             Done::Named(Ok(Some(page))) => self.on_named(id, page, now, out),
@@ -71,12 +76,11 @@ impl Transfer {
 
     fn on_job_error(&mut self, id: WorkId, error: &JobError, now: Instant, out: &mut Vec<Output>) {
         if error.is_root_lost {
-            if self.paused_until.is_none() {
-                log::warn!("nothing is sent or removed: {}", error.text);
-            }
-            self.paused_until = Some(now + RETRY_PAUSE);
-            self.look_again(id, Urgency::At(now + RETRY_PAUSE), now, out);
-            return;
+            self.on_source_lost(&error.text, now, out);
+            return self.look_again(id, Urgency::At(now + RETRY_PAUSE), now, out);
+        }
+        if error.is_emptied {
+            return self.on_emptied(id, now, out);
         }
         let born = self.flight.works.get(&id).map_or(now, |work| work.born);
         let path = match self.flight.works.get(&id).map(|work| &work.what) {
@@ -146,6 +150,7 @@ impl Transfer {
         let Listed { own, entries, has_more, digest } = listed;
         let until = if has_more { entries.last().map(|entry| entry.name.clone()) } else { None };
         let (lane, visit) = (work.lane, visit.clone());
+        self.on_names_listed(lane, &visit, entries.len(), out);
         self.mark_missing(lane, &visit, until.as_ref(), now, |name| {
             let found = entries.binary_search_by(|entry| entry.name.as_bytes().cmp(name));
             found.ok().map(|index| entries[index].metadata.kind.is_directory())
@@ -197,6 +202,7 @@ impl Transfer {
         let until = if has_more { names.last().map(|(name, _)| name.clone()) } else { None };
         let (lane, visit) = (work.lane, visit.clone());
         self.visit_rest(lane, &visit, until.clone());
+        self.on_names_listed(lane, &visit, names.len(), out);
         self.mark_missing(lane, &visit, until.as_ref(), now, |name| {
             let found = names.binary_search_by(|(known, _)| known.as_bytes().cmp(name));
             found.ok().map(|index| names[index].1)
@@ -232,30 +238,39 @@ impl Transfer {
             let need = if is_directory { Need::Directory } else { Need::Content };
             (name, need, content_bytes)
         });
-        let parcel =
-            Parcel { directory: visit.directory.clone(), names: names.collect(), born: visit.born };
+        let (directory, names) = (visit.directory.clone(), names.collect());
+        let parcel = Parcel { directory, names, may_remove: false, born: visit.born };
         agenda.parcels.push_back(parcel);
     }
 
+    #[expect(clippy::too_many_lines, reason = "each outcome has its few lines")]
     fn on_looked(&mut self, id: WorkId, looked: Looked, now: Instant, out: &mut Vec<Output>) {
         let Some(work) = self.flight.works.get_mut(&id) else { return };
-        let (lane, born, is_overtaken) = (work.lane, work.born, work.is_overtaken);
-        let What::Names { directory, names, sent } = &mut work.what else { return };
-        let directory = directory.clone();
+        let (lane, mut born, is_overtaken) = (work.lane, work.born, work.is_overtaken);
+        let What::Names { directory, names, sent, may_remove } = &mut work.what else { return };
+        let (directory, may_remove) = (directory.clone(), *may_remove);
         let asked = std::mem::take(names);
         let wants_own_only = asked.is_empty();
-        let mut left = Vec::new();
-        let mut again = Vec::new();
-        let mut failed = Vec::new();
-        let mut unsteady = Vec::new();
+        let (mut left, mut again) = (Vec::new(), Vec::new());
+        let (mut failed, mut unsteady) = (Vec::new(), Vec::new());
         let mut larges = Vec::new();
         let mut made = Vec::new();
         let mut left_out = Vec::new();
         let mut linked = Vec::new();
+        let (mut missing, mut back) = (Vec::new(), Vec::new());
         let mut seen_now = Vec::new();
         for ((name, need), outcome) in asked.into_iter().zip(looked.outcomes) {
             if !matches!(outcome, Outcome::Placed(_)) {
                 self.flight.claims.release(&directory, &name);
+            }
+            if let Some(is_directory) = found(&outcome).filter(|_| !self.removals.is_empty()) {
+                let path = crate::queue::mark_set::entry_path(&directory, &name);
+                if let Some(held) = self.removals.forget(&path) {
+                    // What the sink has there differs since then.
+                    born = born.min(held);
+                    work.born = born;
+                    back.extend(is_directory.then_some(path));
+                }
             }
             match outcome {
                 Outcome::Placed(placed) => {
@@ -280,11 +295,16 @@ impl Transfer {
                     }
                     names.push((name, need));
                 }
-                Outcome::Linked(seen) => linked.push((name, need, seen)),
+                Outcome::Linked(seen) => {
+                    self.problems
+                        .void_below(&crate::queue::mark_set::entry_path(&directory, &name));
+                    linked.push((name, need, seen));
+                }
                 Outcome::Large => larges.push(Large { directory: directory.clone(), name, born }),
                 Outcome::Left => left.push((name, need)),
                 Outcome::Unsteady => unsteady.push(name),
                 Outcome::LeftOut => left_out.push(name),
+                Outcome::Missing => missing.push(name),
                 Outcome::Changed => again.push((name, Urgency::Now)),
                 Outcome::Failed(text) => failed.push((name, text)),
             }
@@ -301,6 +321,16 @@ impl Transfer {
             self.links.forget_within(&path);
             self.left_out(&directory, &name);
         }
+        for path in back {
+            // The sink may still have the directory that was there before.
+            self.mark(lane, &path, Extent::Subtree, Urgency::Now, born, now);
+        }
+        for name in missing {
+            // Of its other names, if it has any, those that are left are told once it is removed.
+            let path = crate::queue::mark_set::entry_path(&directory, &name);
+            self.problems.void_below(&path);
+            self.removals.hold(path, lane, born, now);
+        }
         for name in unsteady {
             self.on_unsteady(lane, &directory, name, born, now);
         }
@@ -315,14 +345,14 @@ impl Transfer {
                 self.mark(lane, &path, Extent::Subtree, Urgency::Now, born, now);
             } else {
                 // A directory's own metadata is told with the directory itself.
-                let parcel = Parcel { directory: path, names: [].into(), born };
+                let parcel = Parcel { directory: path, names: [].into(), may_remove: false, born };
                 self.agenda(lane).parcels.push_front(parcel);
             }
         }
         for large in larges {
             self.queue_large(lane, large, now);
         }
-        self.requeue(lane, &directory, left, born);
+        self.requeue(lane, &directory, left, may_remove, born);
         let own = self.flight.claims.newest_own(&directory, looked.own_read_at, looked.own);
         let linked =
             Linked { directory: directory.clone(), own: own.clone(), names: linked, lane, born };

@@ -91,7 +91,7 @@ impl Transfer {
     pub(super) fn answer_sync(&mut self, now: Instant, out: &mut Vec<Output>) {
         while let Some(index) = self.next_question() {
             let Some(fenced_at) = self.sync[index].fenced_at else { return };
-            if self.is_open_since(fenced_at) {
+            if self.is_open_since(fenced_at) && !self.is_stuck(now) {
                 return;
             }
             let cookie = self.sync.swap_remove(index).cookie;
@@ -128,9 +128,15 @@ impl Transfer {
             || self.renames.iter().any(|hint| hint.born <= at)
             || self.grown.is_open_since(at)
             || self.search.born().is_some_and(|born| born <= at)
+            || self.removals_born().is_some_and(|born| born <= at)
             || is_open_since(&self.live, at, |_| true)
             // A problem is tried again in the backlog; what is live at such a path was reported since.
             || is_open_since(&self.backlog, at, |path| !self.problems.contains(path))
+    }
+
+    /// Since when the oldest removal waits that nobody is known to have to do something about.
+    fn removals_born(&self) -> Option<Instant> {
+        self.removals.born().filter(|_| !self.problems.holds_removals())
     }
 
     /// The first `limit` paths that are not replicated at present, or only inexactly.
@@ -142,10 +148,11 @@ impl Transfer {
     /// Where the queue stands.
     #[must_use]
     pub fn queue_report(&self, now: Instant) -> QueueReport {
-        let live_since = [self.flight.oldest_born(Lane::Live), self.live.oldest_born()];
-        let lag = live_since.into_iter().flatten().min();
+        let live = [self.flight.oldest_born(Lane::Live), self.live.oldest_born()];
+        let live_since = live.into_iter().chain([self.removals_born()]);
+        let lag = live_since.flatten().min();
         QueueReport {
-            live: self.live.len() as u64,
+            live: self.live.len() as u64 + self.removals.len(),
             backlog: self.backlog.len() as u64,
             in_flight: self.flight.works.len() as u64,
             in_flight_bytes: self.data.window().in_flight_bytes(),
