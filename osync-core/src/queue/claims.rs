@@ -88,6 +88,14 @@ impl Claims {
             .find_map(|(_, held)| held.works.first().copied())
     }
 
+    /// Whether work on `directory`, or at or below it, is in flight.
+    #[must_use]
+    pub fn is_busy(&self, directory: &RelPath) -> bool {
+        directory.split().is_none_or(|(parent, name)| {
+            self.conflict_at(&parent, &name, Claim::Exclusive).is_some()
+        })
+    }
+
     /// Records that `work` is in flight in `directory`; names are claimed one by one.
     pub fn begin(&mut self, work: WorkId, directory: &RelPath) {
         self.directories.entry(directory.clone()).or_default().works.insert(work);
@@ -177,6 +185,8 @@ mod tests {
         assert_eq!(claims.conflict_at(&path("a/b"), &name("c"), Claim::Exclusive), Some(WorkId(1)));
         assert_eq!(claims.conflict_at(&path("a/b"), &name("c"), Claim::Make), None);
         assert_eq!(claims.conflict_at(&path("a"), &name("b-"), Claim::Exclusive), None);
+        assert!(claims.is_busy(&path("a")) && claims.is_busy(&path("a/b/c")));
+        assert!(!claims.is_busy(&path("a/b-")) && !claims.is_busy(&path("a/b/c/d")));
 
         claims.end(WorkId(1), &path("a/b/c"));
         assert_eq!(claims.conflict_at(&RelPath::root(), &name("a"), Claim::Exclusive), None);

@@ -104,20 +104,27 @@ impl Transfer {
         taken.ok_or(Breach("an answer to what was no question"))
     }
 
-    /// Queues the directories of a page; those the sink lacks are sent without comparing.
+    /// Queues the directories of a page; those the sink lacks are sent without comparing, unless work under way
+    /// is about to make them, and perhaps names in them that are gone by now.
     fn visit_below(&mut self, lane: Lane, visit: &Visit, page: &Page) {
         self.compared(visit, page.until.as_ref(), |name| {
             let found = page.entries.binary_search_by(|entry| entry.name.cmp(name));
             found.is_ok_and(|index| page.entries[index].metadata.kind.is_directory())
         });
         self.tell_linked(lane, visit, page);
-        let agenda = self.agenda(lane);
         for (index, entry) in page.entries.iter().enumerate().rev() {
-            let is_push = page.wanted.contains(&index);
-            if entry.metadata.kind.is_directory() && (visit.is_deep || is_push) {
+            let is_missing = page.wanted.contains(&index);
+            if entry.metadata.kind.is_directory() && (visit.is_deep || is_missing) {
                 let directory = crate::queue::mark_set::entry_path(&visit.directory, &entry.name);
+                let is_push = is_missing && !self.flight.claims.is_busy(&directory);
                 let born = visit.born;
-                agenda.visits.push(Visit { directory, after: None, is_deep: true, is_push, born });
+                self.agenda(lane).visits.push(Visit {
+                    directory,
+                    after: None,
+                    is_deep: true,
+                    is_push,
+                    born,
+                });
             }
         }
     }

@@ -226,12 +226,12 @@ impl Transfer {
             let found = names.binary_search_by(|(known, _, _)| known.cmp(name));
             found.is_ok_and(|index| names[index].1)
         });
-        let agenda = self.agenda(lane);
         if visit.is_deep {
             for (name, _, _) in names.iter().rev().filter(|(_, is_directory, _)| *is_directory) {
                 let directory = crate::queue::mark_set::entry_path(&visit.directory, name);
-                let visit = Visit { directory, after: None, is_push: true, ..visit.clone() };
-                agenda.visits.push(visit);
+                let is_push = !self.flight.claims.is_busy(&directory);
+                let visit = Visit { directory, after: None, is_push, ..visit.clone() };
+                self.agenda(lane).visits.push(visit);
             }
         }
         let names = names.into_iter().map(|(name, is_directory, content_bytes)| {
@@ -240,7 +240,7 @@ impl Transfer {
         });
         let (directory, names) = (visit.directory.clone(), names.collect());
         let parcel = Parcel { directory, names, may_remove: false, born: visit.born };
-        agenda.parcels.push_back(parcel);
+        self.agenda(lane).parcels.push_back(parcel);
     }
 
     #[expect(clippy::too_many_lines, reason = "each outcome has its few lines")]
