@@ -106,6 +106,7 @@ fn falls_ill_and_gets_well(
     let complain = || format!("{reason} in\n{}\n{}", source.log(), sick.log());
     let complaint = || source.line(reason).or_else(|| sick.line(reason));
     wait::for_value(SOON, complaint, complain);
+    source.wait_line("halted: the target takes nothing");
     assert_whole(&pair.target);
     mounted.change(well);
     pair.assert_equal_within(RETRIED, "when it is well again");

@@ -221,3 +221,52 @@ fn more_removals_than_allowed_wait_and_everything_else_goes_on() {
     let log = osync.terminate();
     assert!(log.contains(" 4 removed"), "{log}");
 }
+
+/// The target vanishes by `vanish` and comes back; nothing but new files is made in it meanwhile.
+fn target_vanishes_and_comes_back(vanish: impl FnOnce(&Path), come_back: impl FnOnce(&Path)) {
+    let pair = Pair::new();
+    let osync = replicated(&pair, &[]);
+
+    vanish(&pair.target);
+    let moved = away(&pair.target);
+    let before = files_in(&moved);
+    // What was found a moment ago is written to for a second more, wherever it is by now.
+    let mut round = 0;
+    let halted = || {
+        round += 1;
+        tree::write(&pair.source, format!("d3/new{round}"), "x");
+        osync.line("halted: the target takes nothing")
+    };
+    wait::for_value(SOON, halted, || osync.log());
+    osync.signal(Signal::USR1);
+    osync.wait_line("not replicated: .: the target takes nothing");
+    assert!(files_in(&moved) >= before, "{}", osync.log());
+    if pair.target.exists() {
+        assert_eq!(files_in(&pair.target), 0, "{}", osync.log());
+    }
+
+    come_back(&pair.target);
+    pair.assert_equal_within(FOUND, "when the target is back");
+    wait::for_value(FOUND, || osync.line("goes on, for this is over"), || osync.log());
+    assert_removed_none(osync, 0);
+}
+
+#[test]
+fn a_target_that_is_renamed_away_and_back_loses_nothing() {
+    let rename = |target: &Path| fs::rename(target, away(target)).unwrap();
+    let back = |target: &Path| fs::rename(away(target), target).unwrap();
+    target_vanishes_and_comes_back(rename, back);
+}
+
+#[test]
+fn a_target_that_is_replaced_by_an_empty_directory_loses_nothing() {
+    let replace = |target: &Path| {
+        fs::rename(target, away(target)).unwrap();
+        fs::create_dir(target).unwrap();
+    };
+    let back = |target: &Path| {
+        fs::remove_dir(target).unwrap();
+        fs::rename(away(target), target).unwrap();
+    };
+    target_vanishes_and_comes_back(replace, back);
+}

@@ -323,6 +323,20 @@ pub enum SinkError {
 }
 
 impl SinkError {
+    /// Whether the whole target takes nothing at present, rather than this entry: it is full, may not be written or
+    /// is not there.
+    #[must_use]
+    pub fn is_of_target(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+            }
+            Self::RootLost { .. } => true,
+            Self::Stale { .. } | Self::DigestMismatch { .. } | Self::Occupied { .. } => false,
+        }
+    }
+
     /// Whether the source should simply look at the entry again, rather than report a problem.
     #[must_use]
     pub fn is_stale(&self) -> bool {

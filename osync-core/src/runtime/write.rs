@@ -306,7 +306,8 @@ fn parts(names: Vec<Name>) -> Vec<Vec<Name>> {
 
 pub(super) fn failure(item: Option<u32>, result: Result<(), SinkError>) -> Option<Failure> {
     let error = result.err()?;
-    Some(Failure { item, is_stale: error.is_stale(), text: encode::text(&chain(&error)) })
+    let (is_stale, is_target) = (error.is_stale(), error.is_of_target());
+    Some(Failure { item, is_stale, is_target, text: encode::text(&chain(&error)) })
 }
 
 fn answer(work: WorkId, result: Result<Answer, SinkError>) -> Finished {

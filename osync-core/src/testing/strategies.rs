@@ -242,8 +242,8 @@ fn control() -> impl Strategy<Value = Message> {
         sums.truncate(sums.len() / 8 * 8);
         sums
     });
-    let failure = (option::of(any::<u32>()), any::<bool>(), ".{0,20}")
-        .prop_map(|(item, is_stale, text)| Failure { item, is_stale, text });
+    let failure = (option::of(any::<u32>()), any::<bool>(), any::<bool>(), ".{0,20}")
+        .prop_map(|(item, is_stale, is_target, text)| Failure { item, is_stale, is_target, text });
     prop_oneof![
         (work(), answer).prop_map(|(work, answer)| Message::Answer { work, answer }),
         (work(), option::of(basis)).prop_map(|(work, basis)| Message::Basis { work, basis }),

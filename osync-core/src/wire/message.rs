@@ -382,6 +382,8 @@ pub struct Failure {
     pub item: Option<u32>,
     /// What the sink has is not what the source thought: look again, it is no problem.
     pub is_stale: bool,
+    /// It is no fault of this entry: the whole target takes nothing at present.
+    pub is_target: bool,
     /// Why: one line.
     pub text: String,
 }

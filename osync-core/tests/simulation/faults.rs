@@ -23,7 +23,11 @@ impl World {
             Fault::Partition => self.partition(),
             Fault::KillSource if self.source.is_up() => self.kill_source(),
             Fault::KillSink if self.sink.is_up() => self.kill_sink(),
-            Fault::KillSource | Fault::KillSink => {}
+            Fault::EmptySource if !self.source.is_hidden => {
+                self.hide();
+                self.repair_later();
+            }
+            Fault::KillSource | Fault::KillSink | Fault::EmptySource => {}
             Fault::StopSource => self.stop_source(),
             Fault::StopSink => self.stop_sink(),
             Fault::UnreachableAtSource => {
@@ -61,11 +65,6 @@ impl World {
                 self.sink.tree.lose_root();
                 self.repair_later();
             }
-            Fault::EmptySource if !self.source.is_hidden => {
-                self.hide();
-                self.repair_later();
-            }
-            Fault::EmptySource => {}
             Fault::FeedOverflow => {
                 if self.source.is_up() {
                     self.overflow(RelPath::root());

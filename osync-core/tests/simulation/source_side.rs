@@ -141,9 +141,10 @@ impl SourceSide {
 impl World {
     pub(crate) fn start_source(&mut self) {
         SESSIONS.set(Random::new(self.random.next()));
-        let limit = match self.mood.keeps_all {
-            true => *self.random.pick(&[RemovalLimit::NotAll, RemovalLimit::Names(10_000)]),
-            false => RemovalLimit::Percent(100),
+        let limit = if self.mood.keeps_all {
+            *self.random.pick(&[RemovalLimit::NotAll, RemovalLimit::Names(10_000)])
+        } else {
+            RemovalLimit::Percent(100)
         };
         let mut options = SourceOptions::default().with_removal_limit(limit);
         if self.random.chance(300) {

@@ -31,6 +31,8 @@ pub enum Halt {
     Emptied,
     /// More is to be removed than may be.
     TooMany,
+    /// The sink's target is full, may not be written or is not there.
+    Target,
 }
 
 /// The problems of one sink.
@@ -41,6 +43,8 @@ pub struct Problems {
     troubles: BTreeMap<RelPath, Trouble>,
     /// How many of them are files that are there inexactly.
     inexact: usize,
+    /// How many of them are due to the target, and told as one problem.
+    of_target: usize,
     /// Moves with every problem that is new, other or gone.
     changes: u64,
 }
@@ -52,6 +56,7 @@ struct Trouble {
     cause: String,
     retry_at: Instant,
     is_inexact: bool,
+    is_of_target: bool,
 }
 
 impl Trouble {
@@ -80,7 +85,8 @@ impl Problems {
                 (attempts, now + wait)
             }
         };
-        let trouble = Trouble { attempts, cause: cause.to_owned(), retry_at, is_inexact: false };
+        let cause = cause.to_owned();
+        let trouble = Trouble { attempts, cause, retry_at, is_inexact: false, is_of_target: false };
         (retry_at.saturating_duration_since(now), self.insert(path, trouble))
     }
 
@@ -88,7 +94,23 @@ impl Problems {
     /// `retry_at`. Returns whether that is new.
     pub fn add_inexact(&mut self, path: &RelPath, retry_at: Instant) -> bool {
         let cause = INEXACT_CAUSE.to_owned();
-        self.insert(path, Trouble { attempts: 0, cause, retry_at, is_inexact: true })
+        let trouble =
+            Trouble { attempts: 0, cause, retry_at, is_inexact: true, is_of_target: false };
+        self.insert(path, trouble)
+    }
+
+    /// Records that `path` has to wait for the target, until `retry_at`. It is told of by [`Halt::Target`].
+    pub fn add_of_target(&mut self, path: &RelPath, retry_at: Instant) {
+        let cause = String::new();
+        let trouble =
+            Trouble { attempts: 0, cause, retry_at, is_inexact: false, is_of_target: true };
+        self.insert(path, trouble);
+    }
+
+    /// Whether a path waits for the target.
+    #[must_use]
+    pub fn has_of_target(&self) -> bool {
+        self.of_target > 0
     }
 
     /// Records that `halt` holds, and why; returns whether that is new.
@@ -111,7 +133,8 @@ impl Problems {
     /// Since when there has been a halt that keeps everything from going on.
     #[must_use]
     pub fn halted_since(&self) -> Option<Instant> {
-        self.halts.get(&Halt::Source).map(|(_, since)| *since)
+        let halts = [Halt::Source, Halt::Target].into_iter();
+        halts.filter_map(|halt| self.halts.get(&halt)).map(|(_, since)| *since).min()
     }
 
     /// Whether removals wait for somebody to do something about them.
@@ -128,6 +151,7 @@ impl Problems {
         if known.is_some() || self.troubles.len() < PATHS_MAX {
             self.forget(path);
             self.inexact += usize::from(trouble.is_inexact);
+            self.of_target += usize::from(trouble.is_of_target);
             self.troubles.insert(path.clone(), trouble);
         }
         is_new
@@ -136,6 +160,7 @@ impl Problems {
     fn forget(&mut self, path: &RelPath) -> bool {
         let Some(trouble) = self.troubles.remove(path) else { return false };
         self.inexact -= usize::from(trouble.is_inexact);
+        self.of_target -= usize::from(trouble.is_of_target);
         true
     }
 
@@ -148,7 +173,8 @@ impl Problems {
             retry_in: RETRY_MIN,
             is_inexact: false,
         });
-        let troubles = self.troubles.iter().map(|(path, trouble)| trouble.told(path, now));
+        let troubles = self.troubles.iter().filter(|(_, trouble)| !trouble.is_of_target);
+        let troubles = troubles.map(|(path, trouble)| trouble.told(path, now));
         halted.chain(troubles).take(limit).collect()
     }
 
@@ -161,8 +187,9 @@ impl Problems {
     /// The first few problems, for the sink to name: path and cause.
     #[must_use]
     pub fn named(&self) -> Vec<(RelPath, String)> {
-        let short =
-            self.troubles.iter().filter(|(path, _)| path.as_bytes().len() <= NAMED_BYTES_MAX);
+        let short = self.troubles.iter().filter(|(path, trouble)| {
+            path.as_bytes().len() <= NAMED_BYTES_MAX && !trouble.is_of_target
+        });
         let halted = self.halts.values().map(|(cause, _)| (RelPath::root(), cause.clone()));
         let troubles = short.map(|(path, trouble)| (path.clone(), trouble.cause.clone()));
         halted.chain(troubles).take(NAMED_MAX).collect()
@@ -245,7 +272,7 @@ impl Problems {
     /// How many paths have one.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.troubles.len() + self.halts.len()
+        self.troubles.len() - self.of_target + self.halts.len()
     }
 
     /// Whether there are none.

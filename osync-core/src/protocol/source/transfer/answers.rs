@@ -298,6 +298,8 @@ impl Transfer {
                 self.mark(lane, &path, Extent::Entry(need), urgency, born, now);
                 // What is above it may not be what it was thought to be either.
                 self.mark(lane, directory, Extent::Entry(Need::Metadata), urgency, born, now);
+            } else if failure.is_target {
+                self.on_target_failed(&path, need, born, &failure.text, now, out);
             } else {
                 self.problem(&path, need, born, &failure.text, now, out);
             }

@@ -43,6 +43,7 @@ const VISITS_AHEAD_MAX: usize = 64;
 impl Transfer {
     /// Begins as much work as the window has room for.
     pub(super) fn pump(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.on_target_confirmed(out);
         self.prove_due(now);
         self.limits.on_time(now);
         self.is_limited = false;
@@ -72,6 +73,18 @@ impl Transfer {
         {
             return false;
         }
+        if !self.may_try(now) {
+            // What has begun goes on.
+            return self.read_large(lane, out);
+        }
+        let has_begun = self.start_something(lane, now, out);
+        if has_begun {
+            self.tried();
+        }
+        has_begun
+    }
+
+    fn start_something(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
         if lane == Lane::Live && self.start_rename(now, out) {
             return true;
         }

@@ -43,6 +43,24 @@ impl Presence {
     }
 }
 
+/// How soon a target that takes nothing is tried again, the first time; then twice as long.
+const TARGET_RETRY_MIN: Duration = Duration::from_secs(1);
+/// How long at the most.
+const TARGET_RETRY_MAX: Duration = Duration::from_secs(5);
+/// How many pieces of work try; twice as many as soon as all of them have gone well.
+const TRIES_MIN: u32 = 4;
+
+/// How a target that takes nothing is tried.
+#[derive(Debug)]
+pub(super) struct Trial {
+    /// When, and how long to wait the next time.
+    at: Instant,
+    wait: Duration,
+    /// How many pieces of work may begin now, and how many if they go well.
+    tries: u32,
+    tries_next: u32,
+}
+
 impl Transfer {
     /// Records that `need` of `path`, open since `born`, could not be replicated, and marks it for later.
     pub(super) fn problem(
@@ -126,5 +144,71 @@ impl Transfer {
             self.presence.probe = self.start_names(Lane::Live, parcel, false, now, out);
         }
         !self.presence.is_lost
+    }
+
+    /// The target does not take `path`, nor anything else.
+    pub(super) fn on_target_failed(
+        &mut self,
+        path: &RelPath,
+        need: Need,
+        born: Instant,
+        cause: &str,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        let wait = match &self.trial {
+            // One failure of a trial is as good as many.
+            Some(trial) if now < trial.at => None,
+            Some(trial) => Some(trial.wait),
+            None => Some(TARGET_RETRY_MIN),
+        };
+        if let Some(wait) = wait {
+            let next = (wait * 2).min(TARGET_RETRY_MAX);
+            self.trial =
+                Some(Trial { at: now + wait, wait: next, tries: 0, tries_next: TRIES_MIN });
+        }
+        if !self.problems.has_of_target() {
+            let cause = format!("the target takes nothing, and is tried again and again: {cause}");
+            self.halt(Halt::Target, &cause, now, out);
+        }
+        let retry_at = self.trial.as_ref().map_or(now, |trial| trial.at);
+        self.problems.add_of_target(path, retry_at);
+        let extent = Extent::Entry(need);
+        self.mark(Lane::Backlog, path, extent, Urgency::At(retry_at), born, now);
+    }
+
+    /// Something has been confirmed: perhaps all that the target did not take.
+    pub(super) fn on_target_confirmed(&mut self, out: &mut Vec<Output>) {
+        if self.trial.is_some() && !self.problems.has_of_target() {
+            self.trial = None;
+            self.resume(Halt::Target, out);
+        }
+    }
+
+    /// Whether another piece of work may begin at a target that may take nothing.
+    pub(super) fn may_try(&mut self, now: Instant) -> bool {
+        let is_drained = self.flight.works.is_empty();
+        let Some(trial) = &mut self.trial else { return true };
+        if now < trial.at {
+            return false;
+        }
+        if trial.tries == 0 && is_drained {
+            // The ones before have gone well.
+            (trial.tries, trial.tries_next) =
+                (trial.tries_next, trial.tries_next.saturating_mul(2));
+        }
+        trial.tries > 0
+    }
+
+    /// A piece of work has begun.
+    pub(super) fn tried(&mut self) {
+        if let Some(trial) = &mut self.trial {
+            trial.tries = trial.tries.saturating_sub(1);
+        }
+    }
+
+    /// When the target is to be tried again.
+    pub(super) fn trial_due(&self) -> Option<Instant> {
+        self.trial.as_ref().map(|trial| trial.at)
     }
 }
