@@ -139,3 +139,26 @@ fn a_sink_finds_its_source_by_name_and_follows_it_to_another_address_and_port() 
     sink.terminate();
     source.terminate();
 }
+
+#[test]
+fn a_relay_finds_its_source_by_name() {
+    let Some(network) = Network::new() else { return };
+    let pair = Pair::new();
+    tree::fill(&pair.source, 3, 3);
+    let copy = pair.source.parent().unwrap().join("copy");
+    let start = |end, arguments: &[&OsStr]| Osync::spawn(&mut network.command(end, arguments));
+    let (control, data) = ("tcp://10.213.7.1:7560", "tcp://10.213.7.1:7561");
+    let more = arguments!["--announce", "pool", "--insecure", "--control", control, "--data", data];
+    let source = start(0, &[arguments!["source", pair.source], &more[..]].concat());
+    let (control, data) = ("tcp://10.213.7.2:7570", "tcp://10.213.7.2:7571");
+    let more = arguments!["--insecure", "--serve-control", control, "--serve-data", data];
+    let relay = start(1, &[arguments!["relay", pair.target, "--from", "pool"], &more[..]].concat());
+    let sink = start(0, arguments!["sink", copy, "--control", control, "--data", data]);
+
+    relay.wait_line("in sync: ");
+    pair.assert_equal_within(SOON, "the relay");
+    pair.assert_copy_within(&copy, SOON, "the sink of the relay");
+    for end in [sink, relay, source] {
+        end.terminate();
+    }
+}

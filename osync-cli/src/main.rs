@@ -23,13 +23,14 @@ use std::time::Duration;
 use osync_core::adapters::filters::FilteredSource;
 use osync_core::adapters::fs::source::DirectorySource;
 use osync_core::adapters::relay::RelaySink;
+use osync_core::adapters::transport::zmq::ZmqTransport;
 use osync_core::model::connection::ConnectionDetails;
 use osync_core::ports::change_feed::ChangeFeed;
 use osync_core::ports::source::Source;
 use osync_core::{Mirror, SinkEndpoint, SourceEndpoint};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::args::{Command, SourceArguments};
+use crate::args::{Channels, Command, SinkKeys, SourceArguments};
 use crate::follow::{Endpoint, follow};
 use crate::render::{Renderer, printable};
 
@@ -104,12 +105,7 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             let target = directories::made(&target)?;
             let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
             let renderer = Arc::new(Renderer::install());
-            let (mut transport, trusted) = keys::sink_transport(&keys)?;
-            let mut details = ConnectionDetails::from(channels);
-            if let Some(instance) = from {
-                let Some(found) = discovery::find(&instance, trusted)? else { return Ok(0) };
-                (details, transport) = (found.details, transport.finding(found.finder));
-            }
+            let Some((transport, details)) = upstream(&keys, channels, from)? else { return Ok(0) };
             log::info!("keeping {} equal to the source at {details}, as {name}", target.display());
             let endpoint = SinkEndpoint::start(
                 Arc::new(sink_arguments.open(&target)?),
@@ -120,13 +116,13 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             )?;
             follow(Endpoint::Sink(endpoint), once, &renderer)
         }
-        Command::Relay { target, channels, name, serving, keys, sink_arguments } => {
+        Command::Relay { target, channels, from, name, serving, keys, sink_arguments } => {
             let target = directories::made(&target)?;
             let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
-            let details = ConnectionDetails::from(channels);
             let renderer = Arc::new(Renderer::install());
             let (sink, feed) = RelaySink::new(Arc::new(sink_arguments.open(&target)?));
-            let (downstream, _) = keys::source_transport(&serving.keys(&keys))?;
+            let serving_keys = serving.keys(&keys);
+            let (downstream, public) = keys::source_transport(&serving_keys)?;
             let source = SourceEndpoint::start(
                 Arc::new(DirectorySource::open(&target)?),
                 Box::new(feed),
@@ -135,15 +131,14 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
                 serving.options(),
                 renderer.clone(),
             )?;
-            log::info!(
-                "keeping {} equal to the source at {details}, as {name}, and serving it on {}",
-                target.display(),
-                source.details()
-            );
-            let (upstream, _) = keys::sink_transport(&keys)?;
+            log::info!("serving {} on {}", target.display(), source.details());
+            let announce = |name| discovery::announce(name, &source.details(), public);
+            let _announcement = serving_keys.announce.as_deref().map(announce).transpose()?;
+            let Some((transport, details)) = upstream(&keys, channels, from)? else { return Ok(0) };
+            log::info!("keeping {} equal to the source at {details}, as {name}", target.display());
             let sink = SinkEndpoint::start(
                 Arc::new(sink),
-                &upstream,
+                &transport,
                 &details,
                 sink_arguments.options().with_name(name),
                 renderer.clone(),
@@ -168,6 +163,18 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
 /// so for libzmq's messages too. Other allocators take no notice.
 fn keep_freed_memory() {
     drop(black_box(Vec::<u8>::with_capacity(KEPT_BYTES)));
+}
+
+/// How a sink reaches its source, and where that is; `None` if osync was asked to end before it was found.
+fn upstream(
+    keys: &SinkKeys,
+    channels: Channels,
+    from: Option<String>,
+) -> Result<Option<(ZmqTransport, ConnectionDetails)>, Box<dyn Error>> {
+    let (transport, trusted) = keys::sink_transport(keys)?;
+    let Some(instance) = from else { return Ok(Some((transport, channels.into()))) };
+    let found = discovery::find(&instance, trusted)?;
+    Ok(found.map(|found| (transport.finding(found.finder), found.details)))
 }
 
 /// A source, and who tells of its changes.

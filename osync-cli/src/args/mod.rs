@@ -115,6 +115,9 @@ pub(crate) enum Command {
         target: PathBuf,
         #[command(flatten)]
         channels: Channels,
+        /// Finds the source that announces itself as NAME, as for `osync sink`.
+        #[arg(long, value_name = "NAME", conflicts_with_all = ["control", "data"], value_parser = crate::discovery::instance)]
+        from: Option<String>,
         /// What this sink calls itself: 1 to 255 bytes. [default: host name and path of DST]
         #[arg(long, value_parser = |text: &str| SinkId::new(text))]
         name: Option<SinkId>,
@@ -172,6 +175,9 @@ pub(crate) struct Serving {
     /// Serves addresses other than this machine's own without any key.
     #[arg(long, conflicts_with = "key")]
     insecure: bool,
+    /// Announces this relay under NAME in the local network, as for `osync source`.
+    #[arg(long, value_name = "NAME", value_parser = crate::discovery::instance)]
+    announce: Option<String>,
 }
 
 impl Serving {
@@ -190,7 +196,8 @@ impl Serving {
     /// Whom. The key is that of the sink.
     pub(crate) fn keys(&self, sink: &SinkKeys) -> SourceKeys {
         let key = sink.key.clone().filter(|_| self.allow.is_some());
-        SourceKeys { key, allow: self.allow.clone(), insecure: self.insecure, announce: None }
+        let announce = self.announce.clone();
+        SourceKeys { key, allow: self.allow.clone(), insecure: self.insecure, announce }
     }
 }
 
