@@ -157,8 +157,8 @@ impl Sink for RelaySink {
         self.sink.set_durability(durability);
     }
 
-    fn sync(&self) -> Result<bool, SinkError> {
-        self.sink.sync()
+    fn sync(&self, is_settled: bool) -> Result<bool, SinkError> {
+        self.sink.sync(is_settled)
     }
 
     fn tidy(&self) {

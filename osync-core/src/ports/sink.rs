@@ -159,11 +159,16 @@ pub trait Sink: Send + Sync {
     /// Makes durable what calls have done that returned before this one began; returns whether it is now. A
     /// sink that cannot say never claims it.
     ///
+    /// What was not durable before a power cut, or before this failed, and may lack content the sink tells of with a
+    /// time that no source has, and links and builds upon it as little; until it `is_settled`: since the sink was
+    /// opened, or this failed last, everything has been compared with the source and made equal.
+    ///
     /// Called from a thread of its own, one call at a time, beside all others.
     ///
     /// # Errors
     /// [`SinkError`] if something of it may be lost.
-    fn sync(&self) -> Result<bool, SinkError> {
+    fn sync(&self, is_settled: bool) -> Result<bool, SinkError> {
+        let _ = is_settled;
         Ok(false)
     }
 

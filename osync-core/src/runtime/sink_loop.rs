@@ -179,7 +179,7 @@ impl SinkLoop {
                     self.link.reset().map_err(failed)?;
                 }
                 Output::Task(task) => self.writers.order(task),
-                Output::Sync => self.syncer.order(),
+                Output::Sync { is_settled } => self.syncer.order(is_settled),
                 Output::InSync { cookie, problems, named, is_durable } => {
                     let sink = self.machine.id().clone();
                     self.monitor.event(&Event::InSync { sink, problems, named, is_durable });

@@ -17,7 +17,7 @@ pub type Synced = Result<bool, String>;
 /// The thread. Dropping it lets it finish, and joins it.
 #[derive(Debug)]
 pub struct Syncer {
-    orders: Option<Sender<()>>,
+    orders: Option<Sender<bool>>,
     worker: Option<Worker>,
 }
 
@@ -34,8 +34,8 @@ impl Syncer {
         let (orders, order_receiver) = bounded(1);
         let (sink, counters) = (Arc::clone(sink), Arc::clone(counters));
         let worker = Worker::start("sync", move || {
-            for () in order_receiver {
-                if results.send(sync(sink.as_ref(), &counters)).is_err() {
+            for is_settled in order_receiver {
+                if results.send(sync(sink.as_ref(), is_settled, &counters)).is_err() {
                     return;
                 }
             }
@@ -43,9 +43,9 @@ impl Syncer {
         Ok((Self { orders: Some(orders), worker: Some(worker) }, receiver))
     }
 
-    /// Syncs the sink once; not before the result of the last time is there.
-    pub fn order(&self) {
-        if self.orders.as_ref().is_none_or(|orders| orders.send(()).is_err()) {
+    /// Syncs the sink once, which `is_settled`; not before the result of the last time is there.
+    pub fn order(&self, is_settled: bool) {
+        if self.orders.as_ref().is_none_or(|orders| orders.send(is_settled).is_err()) {
             log::error!("the thread that syncs is gone");
         }
     }
@@ -58,10 +58,10 @@ impl Drop for Syncer {
     }
 }
 
-fn sync(sink: &dyn Sink, counters: &Counters) -> Synced {
+fn sync(sink: &dyn Sink, is_settled: bool, counters: &Counters) -> Synced {
     // An entry is counted when it has been written.
     let entries = counters.entries.load(Ordering::Acquire);
-    let is_durable = sink.sync().map_err(|error| encode::text(&chain(&error)))?;
+    let is_durable = sink.sync(is_settled).map_err(|error| encode::text(&chain(&error)))?;
     if is_durable {
         counters.durable_entries.fetch_max(entries, Ordering::Relaxed);
     }

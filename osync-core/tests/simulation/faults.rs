@@ -65,6 +65,8 @@ impl World {
                 self.sink.tree.lose_root();
                 self.repair_later();
             }
+            Fault::CutPower => self.cut_power(),
+            Fault::FailSync => self.sink.tree.fail_next_sync(),
             Fault::FeedOverflow => {
                 if self.source.is_up() {
                     self.overflow(RelPath::root());
@@ -106,6 +108,19 @@ impl World {
                     (false, Shape::File | Shape::Other) => Notice::Made(path),
                 });
             }
+        }
+    }
+
+    /// The sink's machine stops, and forgets what was not on disk.
+    fn cut_power(&mut self) {
+        let random = &mut self.random;
+        self.sink.tree.cut_power(|choices| random.index(choices));
+        let judged = self.sink.promises.judge(&self.sink.tree);
+        self.expect(judged);
+        // It may hold what was read at any time.
+        self.oracle.begin_with(&self.sink.tree, self.begun_at);
+        if self.sink.is_up() {
+            self.kill_sink();
         }
     }
 

@@ -16,12 +16,14 @@
 mod random;
 mod mood;
 mod oracle;
+mod promises;
 mod operations;
 mod linking;
 mod feed;
 mod filter;
 mod network;
 mod source_side;
+mod actions;
 mod sink_side;
 mod faults;
 mod event;
@@ -114,6 +116,11 @@ fn trees_become_equal_when_everything_goes_wrong() {
 #[test]
 fn nothing_is_removed_while_everything_is_gone() {
     run_all("vanishing");
+}
+
+#[test]
+fn trees_become_equal_after_power_cuts_and_what_was_durable_is_there() {
+    run_all("power");
 }
 
 #[test]

@@ -22,6 +22,10 @@ pub(crate) enum Fault {
     EmptySource,
     FeedOverflow,
     FeedLosesScope,
+    /// At the sink, with whatever was not on disk.
+    CutPower,
+    /// The sink cannot be synced once.
+    FailSync,
 }
 
 /// How a run goes; everything else comes from the seed.
@@ -45,12 +49,12 @@ pub(crate) struct Mood {
 }
 
 use Fault::{
-    CutBoth, CutControl, CutData, EmptySource, FailReads, FailWrites, FeedLosesScope, FeedOverflow,
-    KillSink, KillSource, LoseSinkRoot, LoseSourceRoot, Partition, StopSink, StopSource,
-    UnreachableAtSink, UnreachableAtSource,
+    CutBoth, CutControl, CutData, CutPower, EmptySource, FailReads, FailSync, FailWrites,
+    FeedLosesScope, FeedOverflow, KillSink, KillSource, LoseSinkRoot, LoseSourceRoot, Partition,
+    StopSink, StopSource, UnreachableAtSink, UnreachableAtSource,
 };
 
-pub(crate) const MOODS: [Mood; 7] = [
+pub(crate) const MOODS: [Mood; 8] = [
     Mood {
         name: "calm",
         faults: &[FeedOverflow, FeedLosesScope],
@@ -162,6 +166,17 @@ pub(crate) const MOODS: [Mood; 7] = [
         links_permille: 100,
         operations_max: 120,
         keeps_all: true,
+    },
+    Mood {
+        name: "power",
+        faults: &[CutPower, CutPower, CutPower, KillSink, FailSync, CutData],
+        faults_max: 8,
+        lost: 0,
+        repeated: 0,
+        renames_permille: 250,
+        links_permille: 200,
+        operations_max: 150,
+        keeps_all: false,
     },
 ];
 

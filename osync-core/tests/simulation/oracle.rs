@@ -137,8 +137,9 @@ impl Oracle {
 
 /// What happens at the sink.
 impl Oracle {
-    /// Takes what a sink held before the beginning as given.
+    /// Takes what a sink held before the beginning, or after a power cut, as given.
     pub(crate) fn begin_with(&mut self, sink: &MemTree, now: Instant) {
+        self.at_sink.clear();
         for (path, (_, content)) in sink.snapshot().into_iter().filter(|(path, _)| !path.is_root())
         {
             self.versions.entry(path.clone()).or_default().insert(fingerprint(&content));
@@ -302,7 +303,7 @@ fn shape_of(metadata: &Metadata) -> Shape {
 }
 
 /// FNV-1a over words: tells a few hundred contents apart, quickly.
-fn fingerprint(content: &[u8]) -> u64 {
+pub(crate) fn fingerprint(content: &[u8]) -> u64 {
     let fold = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
     let words = content.chunks_exact(8);
     let rest = words.remainder().iter().map(|&byte| u64::from(byte));

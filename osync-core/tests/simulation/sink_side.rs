@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use osync_core::model::connection::Channel;
 use osync_core::model::fidelity::Fidelity;
+use osync_core::model::frame::Frame;
 use osync_core::model::rel_path::RelPath;
 use osync_core::model::sink_id::SinkId;
 use osync_core::model::work_id::WorkId;
@@ -22,7 +23,9 @@ use osync_core::testing::mem_tree::MemTree;
 use osync_core::wire::decode;
 use osync_core::wire::message::Message;
 
+use crate::actions::line;
 use crate::event::Event;
+use crate::promises::{Left, Promises};
 use crate::source_side::describe;
 use crate::world::World;
 
@@ -46,11 +49,12 @@ pub(crate) struct SinkSide {
     machine: Option<Box<SourceController>>,
     writers: [Writer; 2],
     /// Where the files that arrive in chunks will appear.
-    larges: HashMap<WorkId, RelPath>,
+    pub(crate) larges: HashMap<WorkId, RelPath>,
     counters: Counters,
     /// Open questions, and when they were asked.
     questions: BTreeMap<u64, Instant>,
     last_cookie: u64,
+    pub(crate) promises: Promises,
     /// The last answer spoke of problems.
     pub(crate) had_problems: bool,
     ends_by: Option<Instant>,
@@ -69,6 +73,7 @@ impl SinkSide {
             counters: Counters::default(),
             questions: BTreeMap::new(),
             last_cookie: 0,
+            promises: Promises::default(),
             had_problems: false,
             ends_by: None,
             deadline: None,
@@ -180,6 +185,13 @@ impl World {
             _ => None,
         };
         self.trace(|| format!("writer {index} in {directory}: {}", line(&action)));
+        let (put_by, extended) = match &action {
+            // The directory itself, which comes last, is not put there.
+            Action::Put { work, .. } => (Some((*work, affected.len() - 1)), None),
+            Action::Close { work, .. } => (Some((*work, affected.len())), None),
+            Action::Chunk { work, .. } => (None, self.sink.larges.get(work).cloned()),
+            _ => (None, None),
+        };
         let renamed = match &action {
             Action::Rename { from, to, .. } => Some((from.clone(), to.clone())),
             _ => None,
@@ -191,7 +203,15 @@ impl World {
         writer.is_busy = true;
         let is_done = matches!(&finished.replies[..],
             [Message::Applied { failures, .. }] if failures.is_empty());
+        if let Some((work, count)) = put_by {
+            side.promises.did(work, &affected[..count], &side.tree);
+        }
+        if let Some(path) = extended {
+            side.promises.disturbed(&path, Left::Extended);
+        }
         if let Some((from, to)) = renamed.filter(|_| is_done) {
+            side.promises.disturbed(&from, Left::Moved);
+            side.promises.disturbed(&to, Left::Moved);
             let judged = self.oracle.judge_rename(&from, &to, &self.sink.tree);
             self.expect(judged);
         }
@@ -245,9 +265,13 @@ impl World {
             match output {
                 Output::Send { channel, frame } => {
                     self.trace(|| format!("sink > {channel:?} {}", describe(&frame)));
+                    self.note_promise(&frame);
                     self.send_to_source(channel, frame);
                 }
-                Output::OpenData { session } => self.connect(Channel::Data, Some(session)),
+                Output::OpenData { session } => {
+                    self.sink.promises.begin_session();
+                    self.connect(Channel::Data, Some(session));
+                }
                 Output::Reset => {
                     for index in 0..self.sink.writers.len() {
                         self.sink.writers[index].orders.push_back(Order::Clear);
@@ -266,9 +290,9 @@ impl World {
                     self.sink.writers[index].orders.push_back(Order::Do(Box::new(task)));
                     self.drive_writer(index);
                 }
-                Output::Sync => {
+                Output::Sync { is_settled } => {
                     // What it covers is done at once; that it is done is heard of later.
-                    let synced = self.sink.tree.sync().map_err(|error| error.to_string());
+                    let synced = self.sink.tree.sync(is_settled).map_err(|error| error.to_string());
                     let at = self.now + self.random.delay(self.write_micros * 20);
                     let incarnation = self.sink.incarnation;
                     self.schedule(at, Event::Synced { incarnation, synced });
@@ -291,6 +315,17 @@ impl World {
         self.sink.out = out;
     }
 
+    fn note_promise(&mut self, frame: &Frame) {
+        match decode::envelope(frame).map(|envelope| envelope.message) {
+            Ok(Message::Applied { work, .. }) => self.sink.promises.confirmed(work),
+            Ok(Message::Durable { applied }) => {
+                let judged = self.sink.promises.durable(applied);
+                self.expect(judged);
+            }
+            _ => {}
+        }
+    }
+
     fn on_in_sync(&mut self, cookie: u64, problems: u64) {
         let Some(asked_at) = self.sink.questions.remove(&cookie) else {
             return self.fail("an answer to no question");
@@ -311,32 +346,6 @@ impl World {
         writer.is_busy = true;
         let at = self.now + self.random.delay(self.write_micros);
         self.schedule(at, Event::Writing { incarnation: self.sink.incarnation, index });
-    }
-
-    /// The paths at which `action` may change something.
-    fn affected(&self, directory: &RelPath, action: &Action) -> Vec<RelPath> {
-        match action {
-            Action::Put { payload, items_bytes, own_bytes, .. } => {
-                let payload = payload.clone().unpacked_before(*own_bytes);
-                let payload = payload.expect("from our own source");
-                let put = decode::put(&payload, *items_bytes, *own_bytes);
-                let items = put.expect("from our own source").items;
-                let paths = items.iter().filter_map(|(item, _)| directory.join(&item.name).ok());
-                paths.chain([directory.clone()]).collect()
-            }
-            Action::Close { work, .. } => self.sink.larges.get(work).cloned().into_iter().collect(),
-            Action::Open { .. }
-            | Action::Chunk { .. }
-            | Action::Inquire { .. }
-            | Action::Sign { .. }
-            | Action::Copy { .. }
-            | Action::Extend { .. }
-            | Action::Abort { .. }
-            | Action::Rename { .. }
-            | Action::Compare { .. }
-            | Action::Listing { .. }
-            | Action::Nothing => Vec::new(),
-        }
     }
 }
 
@@ -363,22 +372,4 @@ fn writers() -> [Writer; 2] {
         staging: Staging::new(bases.clone()),
         is_busy: false,
     })
-}
-
-/// An action in a line, without contents.
-fn line(action: &Action) -> String {
-    match action {
-        Action::Put { payload, items_bytes, own_bytes, work } => {
-            let payload = payload.clone().unpacked_before(*own_bytes);
-            let put = payload.and_then(|payload| decode::put(&payload, *items_bytes, *own_bytes));
-            format!("{work:?} {put:?}")
-        }
-        Action::Chunk { work, offset_bytes, payload } => {
-            format!("{work:?} chunk of {} at {offset_bytes}", payload.len_bytes())
-        }
-        Action::Listing { work, range, own, payload, .. } => {
-            format!("{work:?} listing {range:?} {own:?} {:?}", decode::entries(payload))
-        }
-        other => format!("{other:?}"),
-    }
 }

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use osync_core::model::durability::Durability;
 use osync_core::model::metadata::Kind;
 use osync_core::model::rel_path::RelPath;
 use osync_core::ports::sink::Sink;
 use osync_core::testing::mem_tree::MemTree;
 
 use crate::event::Event;
-use crate::mood::{Mood, mood};
+use crate::mood::{Fault, Mood, mood};
 use crate::network::Network;
 use crate::oracle::Oracle;
 use crate::random::Random;
@@ -48,7 +49,7 @@ pub(crate) struct World {
     pub(crate) extend_bytes_min: Option<u64>,
     /// Makes contents and times unique.
     pub(crate) version: u64,
-    begun_at: Instant,
+    pub(crate) begun_at: Instant,
     is_traced: bool,
     scheduled: u64,
     events_taken: u64,
@@ -164,6 +165,10 @@ impl World {
             }
         }
         self.oracle.begin_with(&self.sink.tree, self.now);
+        if self.mood.faults.contains(&Fault::CutPower) {
+            self.sink.tree.set_durability(Durability::Batch);
+            self.sink.tree.watch_power();
+        }
         (0..self.random.between(0, 20)).for_each(|_| self.operate());
         let active_micros = self.random.between(200_000, 12_000_000);
         let bursts: Vec<u64> = (0..10).map(|_| self.random.below(active_micros)).collect();

@@ -4,7 +4,7 @@
 //! settled tree holds nothing extra; the root's time is put back after either. A large directory that is
 //! removed from the tree is moved here in one step and deleted by the thread `osync-sweeper`.
 //!
-//! Names: `t1` is in use, `d2` is a doomed directory, `s3` one that could not be deleted.
+//! Names: `u..` marks that something is not on disk (`unsynced.rs`), `t1` is in use, `d2` is a doomed directory, `s3` one that could not be deleted.
 //!
 //! Invariant: the directory is removed under the state's lock, and only when nobody uses a place in it.
 
@@ -29,6 +29,8 @@ use crate::adapters::fs::unlock::unlocked;
 const IDLE_MIN: Duration = Duration::from_millis(200);
 
 const IN_USE: u8 = b't';
+/// What the name of a marker begins with, which says that something is not on disk.
+pub(super) const MARKER: u8 = b'u';
 
 /// The private directory and its thread, which ends when this is dropped.
 #[derive(Debug)]
@@ -82,6 +84,11 @@ impl Aside {
             aside.start_sweeper();
         }
         Ok(aside)
+    }
+
+    /// Whether the private directory is there.
+    pub(super) fn is_there(&self) -> bool {
+        self.inner.state().directory.is_some()
     }
 
     /// A place for one entry, which is cleared when the place is dropped.
@@ -269,7 +276,7 @@ impl Inner {
             let number = name.get(1..).and_then(|text| str::from_utf8(text).ok());
             let number = number.and_then(|text| text.parse().ok()).unwrap_or(0);
             number_max = number.max(number_max);
-            if name.first() != Some(&DOOMED) {
+            if ![DOOMED, MARKER].iter().any(|sort| name.first() == Some(sort)) {
                 others.push(name.to_vec());
             }
             Ok(true)

@@ -33,6 +33,7 @@ impl Tree {
         for (index, file) in files.iter().enumerate() {
             let mut kept = None;
             results.push(self.put("write", &file.path, |directory, name| {
+                let _writing = self.versions.disk.unsynced.writing(&self.versions.aside)?;
                 let mut version = self.versions.file(directory, file.metadata.mode)?;
                 version.append(file.content)?;
                 if !self.versions.publish_new(&mut version, file.metadata, directory, name)? {
@@ -66,6 +67,7 @@ impl Tree {
                 together.unwrap_or_else(|| self.versions.disk.sync_data(version.descriptor()));
             results[index] = match synced {
                 Ok(()) => self.put("write", path, |directory, name| {
+                    let _writing = self.versions.disk.unsynced.writing(&self.versions.aside)?;
                     self.versions.publish_over(&mut version, directory, name)
                 }),
                 Err(errno) => Err(self.failed("sync", path, errno)),

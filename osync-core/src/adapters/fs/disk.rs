@@ -12,6 +12,7 @@ use rustix::io::{Errno, Result};
 
 use crate::adapters::fs::root::{LISTING, Root, enter};
 use crate::adapters::fs::unlock::unlocked;
+use crate::adapters::fs::unsynced::Unsynced;
 use crate::model::durability::Durability;
 
 /// So many files are synced one by one; for more the whole file system is.
@@ -27,19 +28,21 @@ pub(super) struct Disk {
     durability: AtomicU8,
     /// Held open, because the kernel reports an error once to each descriptor that was open when it happened.
     open: Mutex<Option<OwnedFd>>,
+    pub(super) unsynced: Unsynced,
 }
 
 impl Disk {
     /// Nothing is synced until [`Disk::set_durability`] asks for it.
-    pub(super) fn new(root: Arc<Root>) -> Self {
+    pub(super) fn new(root: Arc<Root>, unsynced: Unsynced) -> Self {
         let durability = AtomicU8::new(Durability::None as u8);
-        Self { root, durability, open: Mutex::new(None) }
+        Self { root, durability, open: Mutex::new(None), unsynced }
     }
 
     pub(super) fn set_durability(&self, durability: Durability) {
         self.durability.store(durability as u8, Ordering::Relaxed);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         *open = None;
+        self.unsynced.enable(false);
         if !self.is_synced() {
             return;
         }
@@ -47,7 +50,10 @@ impl Disk {
             Ok(descriptor) if is_in_memory(descriptor.as_fd()) => {
                 log::info!("the target is in memory: nothing of it survives a power cut");
             }
-            Ok(descriptor) => *open = Some(descriptor),
+            Ok(descriptor) => {
+                *open = Some(descriptor);
+                self.unsynced.enable(true);
+            }
             Err(errno) => log::warn!("the target cannot be synced: {errno}"),
         }
     }
@@ -68,11 +74,25 @@ impl Disk {
         unlocked(root, || enter(root, b".", LISTING))
     }
 
-    /// Puts everything on disk; returns whether it will be there after a power cut.
-    pub(super) fn sync(&self) -> Result<bool> {
-        match &*self.open.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(descriptor) => fs::syncfs(descriptor).map(|()| true),
-            None => Ok(false),
+    /// Puts everything on disk; returns whether it will be there after a power cut. If it `is_settled`, whatever
+    /// was not believed has been replaced.
+    pub(super) fn sync(&self, is_settled: bool) -> Result<bool> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(descriptor) = &*open else { return Ok(false) };
+        let synced = self.unsynced.begin().and_then(|turn| {
+            fs::syncfs(descriptor)?;
+            self.unsynced.end(turn, is_settled)
+        });
+        if synced.is_err() {
+            self.unsynced.fail()?;
+        }
+        synced.map(|()| true)
+    }
+
+    /// Leaves nothing behind that only a sync would take away, if there is none.
+    pub(super) fn tidy(&self) {
+        if !self.is_synced() {
+            self.unsynced.forget();
         }
     }
 

@@ -4,7 +4,7 @@
 //! root, without following a symbolic link, and everything done in it is done by a single name relative
 //! to its descriptor. So whatever somebody else swaps in meanwhile, nothing outside the root is touched.
 //!
-//! From low to high: unlock, attributes, root, metadata, names, directories, purge, aside, disk, `file_version`, version, basis,
+//! From low to high: unlock, attributes, root, metadata, names, directories, purge, aside, unsynced, disk, `file_version`, version, basis,
 //! probe, tree, batch, `open_file`, held; the two ports on top.
 
 mod aside;
@@ -23,6 +23,7 @@ mod purge;
 pub(in crate::adapters) mod root;
 mod tree;
 mod unlock;
+mod unsynced;
 mod version;
 
 pub mod sink;

@@ -23,6 +23,7 @@ use crate::adapters::fs::probe;
 use crate::adapters::fs::root::Root;
 use crate::adapters::fs::tree::{Missing, Tree};
 use crate::adapters::fs::unlock::unlocked;
+use crate::adapters::fs::unsynced::Unsynced;
 use crate::adapters::fs::version::{Replaced, Versions, movable};
 use crate::model::durability::Durability;
 use crate::model::fidelity::Fidelity;
@@ -90,7 +91,9 @@ impl DirectorySink {
             return Err(SinkError::Occupied { directory: root.shown() });
         };
         let aside = Aside::open(Arc::clone(&root)).map_err(|errno| cannot_open(errno.into()))?;
-        let versions = change(Versions::new(aside, Disk::new(Arc::clone(&root)), reader));
+        let unsynced = Unsynced::open(&aside).map_err(|errno| cannot_open(errno.into()))?;
+        let disk = Disk::new(Arc::clone(&root), unsynced);
+        let versions = change(Versions::new(aside, disk, reader));
         let fidelity = probe::fidelity(&versions, root.descriptor());
         versions.aside.tidy();
         Ok(Self {
@@ -137,7 +140,7 @@ impl Sink for DirectorySink {
             }),
         };
         match seen {
-            Ok(Some(seen)) => Ok(Some(seen.metadata)),
+            Ok(Some(seen)) => Ok(Some(tree.versions.disk.unsynced.told(seen))),
             Ok(None) | Err(Errno::NOENT | Errno::NOTDIR) => {
                 tree.check_root()?;
                 Ok(None)
@@ -194,6 +197,11 @@ impl Sink for DirectorySink {
 
     fn basis(&self, path: &RelPath) -> Result<Option<Arc<dyn Basis>>, SinkError> {
         let opened = self.tree.in_parent("open", path, Missing::Stays, |directory, name| {
+            // What may lack content is no basis.
+            let seen = look(directory, name)?;
+            if seen.is_some_and(|seen| self.tree.versions.disk.unsynced.doubts(&seen)) {
+                return Ok(None);
+            }
             match FileBasis::open(path, directory, name) {
                 Err(Errno::NOTDIR) => Ok(None),
                 opened => opened,
@@ -211,6 +219,8 @@ impl Sink for DirectorySink {
         let basis: &dyn Any = basis;
         let basis = basis.downcast_ref::<FileBasis>().ok_or_else(stale)?;
         let file = self.tree.in_parent("open", path, Missing::Stays, |directory, name| {
+            let versions = &self.tree.versions;
+            let _writing = versions.disk.unsynced.writing(&versions.aside)?;
             basis.open_to_extend(directory, name)
         })?;
         let version = FileVersion::visible(file.ok_or_else(stale)?);
@@ -328,12 +338,13 @@ impl Sink for DirectorySink {
         self.tree.versions.disk.set_durability(durability);
     }
 
-    fn sync(&self) -> Result<bool, SinkError> {
-        let synced = self.tree.versions.disk.sync();
+    fn sync(&self, is_settled: bool) -> Result<bool, SinkError> {
+        let synced = self.tree.versions.disk.sync(is_settled);
         synced.map_err(|errno| self.tree.failed("sync", &RelPath::root(), errno))
     }
 
     fn tidy(&self) {
+        self.tree.versions.disk.tidy();
         self.tree.versions.aside.tidy();
     }
 }

@@ -164,6 +164,7 @@ impl Tree {
         if let (Target::Open(file), true) = (target, seen.metadata.kind.is_file())
             && seen.metadata.modified != wanted.modified
         {
+            let _writing = self.versions.disk.unsynced.writing(&self.versions.aside)?;
             self.versions.disk.sync_data(file)?;
         }
         apply(target, wanted, Some(&seen.metadata), self.fidelity, self.reader)?;
@@ -211,7 +212,7 @@ impl Tree {
             if let Some(seen) = look_closely(directory, name, read)? {
                 entries.push(Entry {
                     name: Name::new(name).map_err(|_| Errno::NAMETOOLONG)?,
-                    metadata: seen.metadata,
+                    metadata: self.versions.disk.unsynced.told(seen),
                 });
             }
         }

@@ -94,6 +94,7 @@ impl Versions {
         directory: BorrowedFd<'_>,
         name: &[u8],
     ) -> Result<Replaced> {
+        let _writing = self.disk.unsynced.writing(&self.aside)?;
         if self.publish_new(version, metadata, directory, name)? {
             return Ok(Replaced::NoDirectory);
         }
@@ -193,6 +194,10 @@ impl Versions {
         let Some(seen) = look(to.0, to.1)?.filter(|seen| !seen.metadata.kind.is_directory()) else {
             return Ok(None);
         };
+        // Not even for a moment: another name makes it look changed since.
+        if self.disk.unsynced.doubts(&seen) {
+            return Ok(None);
+        }
         let identity = |directory: BorrowedFd<'_>, name: &[u8]| -> Result<_> {
             let stat = fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
             Ok((stat.st_dev, stat.st_ino))

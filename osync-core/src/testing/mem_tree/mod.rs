@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod power;
 mod sink;
 mod source;
 mod state;

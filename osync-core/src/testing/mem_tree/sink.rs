@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::{Arc, MutexGuard};
 
 use crate::model::attributes::Attributes;
+use crate::model::durability::Durability;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata, Stamp};
 use crate::model::name::Name;
@@ -12,7 +13,7 @@ use crate::model::rel_path::RelPath;
 use crate::model::timestamp::Timestamp;
 use crate::ports::sink::{Basis, Sink, SinkError, StagedFile};
 use crate::testing::mem_tree::MemTree;
-use crate::testing::mem_tree::state::{State, digested};
+use crate::testing::mem_tree::state::{Object, State};
 
 impl Sink for MemTree {
     fn fidelity(&self) -> Fidelity {
@@ -21,7 +22,7 @@ impl Sink for MemTree {
 
     fn metadata(&self, path: &RelPath) -> Result<Option<Metadata>, SinkError> {
         let state = self.reading("look at", path)?;
-        Ok(state.metadata(path).map(|(metadata, _)| metadata))
+        Ok(state.at(path).map(Object::told))
     }
 
     fn list(
@@ -45,7 +46,7 @@ impl Sink for MemTree {
         let entries = object.children.range::<Name, _>(range);
         let entries = entries.map(|(name, child)| Entry {
             name: name.clone(),
-            metadata: digested(&state.objects[child].metadata),
+            metadata: state.objects[child].told(),
         });
         Ok(Some(entries.collect()))
     }
@@ -66,7 +67,10 @@ impl Sink for MemTree {
 
     fn basis(&self, path: &RelPath) -> Result<Option<Arc<dyn Basis>>, SinkError> {
         let state = self.reading("open", path)?;
-        let Some((metadata, stamp)) = state.metadata(path) else { return Ok(None) };
+        let Some(object) = state.at(path).filter(|object| !object.is_doubted) else {
+            return Ok(None);
+        };
+        let (metadata, stamp) = (object.metadata.clone(), object.stamp);
         let content = state.content(path);
         Ok(content.map(|content| -> Arc<dyn Basis> {
             Arc::new(MemBasis { path: path.clone(), metadata, stamp, content })
@@ -105,6 +109,9 @@ impl Sink for MemTree {
         let there = state.objects[&number].metadata.clone();
         let is_it = state.lookup(path) == Some(number);
         let names = if is_it { there.names } else { there.names + 1 };
+        if state.objects[&number].is_doubted {
+            return Err(refused());
+        }
         if there.kind.is_directory() || !there.has_content_of(metadata) || names > metadata.names {
             return Err(refused());
         }
@@ -115,7 +122,9 @@ impl Sink for MemTree {
             if to.is_within(path) {
                 return Err(refused());
             }
-            state.remove(path, now);
+            if state.remove(path, now) {
+                state.sync_data(number);
+            }
             state.attach(path, number, now);
         }
         state.change(path, now, |there| apply(self.fidelity, metadata, there));
@@ -127,6 +136,9 @@ impl Sink for MemTree {
         let there = state.metadata(path);
         if there.is_none_or(|(there, _)| there.kind != metadata.kind) {
             return Err(SinkError::Stale { path: path.clone() });
+        }
+        if let Some(number) = state.lookup(path) {
+            state.sync_data(number);
         }
         let now = sink_time(&mut state);
         state.change(path, now, |there| apply(self.fidelity, metadata, there));
@@ -140,8 +152,13 @@ impl Sink for MemTree {
         Ok(state.remove(path, now))
     }
 
-    fn sync(&self) -> Result<bool, SinkError> {
-        Ok(true)
+    fn set_durability(&self, durability: Durability) {
+        self.keep_durability(durability);
+    }
+
+    fn sync(&self, is_settled: bool) -> Result<bool, SinkError> {
+        let synced = self.state().sync(is_settled);
+        synced.map_err(|reason| error("sync", &RelPath::root(), io::Error::other(reason)))
     }
 
     fn rename(&self, from: &RelPath, to: &RelPath) -> Result<(), SinkError> {
@@ -173,7 +190,9 @@ impl Sink for MemTree {
         }
         let now = sink_time(&mut state);
         let object = state.detach(from, now);
-        state.remove(to, now);
+        if state.remove(to, now) {
+            state.sync_data(object);
+        }
         state.attach(to, object, now);
         Ok(())
     }
@@ -198,8 +217,9 @@ impl MemTree {
         verb: &'static str,
         path: &RelPath,
     ) -> Result<MutexGuard<'_, State>, SinkError> {
-        let state = self.state();
+        let mut state = self.state();
         check_root(&state)?;
+        state.remember();
         if state.failing_writes.contains(path) {
             return Err(error(verb, path, io::ErrorKind::PermissionDenied));
         }
@@ -221,8 +241,11 @@ impl MemTree {
         }
         let now = sink_time(&mut state);
         make_parents(&mut state, path, now)?;
-        state.remove(path, now);
+        let is_replacing = state.remove(path, now);
         let object = state.create(metadata.kind.clone(), metadata.mode, content, now);
+        if is_replacing {
+            state.sync_data(object);
+        }
         state.attach(path, object, now);
         state.change(path, now, |there| apply(self.fidelity, metadata, there));
         Ok(())
@@ -351,6 +374,6 @@ fn refuse_root(verb: &'static str, path: &RelPath) -> Result<(), SinkError> {
     Ok(())
 }
 
-fn error(verb: &'static str, path: &RelPath, kind: io::ErrorKind) -> SinkError {
-    SinkError::Io { verb, path: path.clone(), source: io::Error::from(kind) }
+fn error(verb: &'static str, path: &RelPath, source: impl Into<io::Error>) -> SinkError {
+    SinkError::Io { verb, path: path.clone(), source: source.into() }
 }

@@ -12,11 +12,12 @@ use crate::model::metadata::{Kind, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 use crate::model::timestamp::Timestamp;
+use crate::testing::mem_tree::power::Power;
 
 const ROOT: u64 = 1;
 
 /// One entry, whatever its kind.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Object {
     pub(super) metadata: Metadata,
     pub(super) stamp: Stamp,
@@ -26,6 +27,27 @@ pub(super) struct Object {
     names: u32,
     /// How many open files read it: it outlives its name as long as there are any.
     pub(super) handles: usize,
+    /// It may lack content since a power cut.
+    pub(super) is_doubted: bool,
+}
+
+impl Object {
+    pub(super) fn names(&self) -> u32 {
+        self.names
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        self.stamp.object == ROOT
+    }
+
+    /// Its metadata as a sink tells it.
+    pub(super) fn told(&self) -> Metadata {
+        if self.is_doubted {
+            let never = Timestamp { seconds: i64::MIN, nanoseconds: 0 };
+            return Metadata { modified: never, ..digested(&self.metadata) };
+        }
+        digested(&self.metadata)
+    }
 }
 
 /// `metadata` as listings tell it.
@@ -43,6 +65,7 @@ pub(super) struct State {
     pub(super) is_root_lost: bool,
     /// What the root holds while it is empty.
     hidden: BTreeMap<Name, u64>,
+    pub(super) power: Power,
 }
 
 impl State {
@@ -55,6 +78,7 @@ impl State {
             failing_writes: BTreeSet::new(),
             is_root_lost: false,
             hidden: BTreeMap::new(),
+            power: Power::default(),
         };
         let now = state.tick();
         let root = state.create(Kind::Directory, 0o755, Vec::new(), now);
@@ -130,6 +154,7 @@ impl State {
             children: BTreeMap::new(),
             names: 0,
             handles: 0,
+            is_doubted: false,
         };
         self.objects.insert(number, object);
         number

@@ -3,11 +3,15 @@
 use std::time::Instant;
 
 use crate::model::rel_path::RelPath;
+use crate::protocol::sink::barrier::Barrier;
 use crate::protocol::sink::source_controller::{Output, Phase, SourceController};
 use crate::wire::message::Message;
 
 /// Replies beside, only a message of so many bytes brings content: a piece of a large file.
 const PIECE_BYTES_MIN: u64 = 4 * 1024;
+
+/// The cookie of the question that a sink asks on its own behalf.
+const OWN_QUESTION: u64 = 0;
 
 /// A question that the source has answered; what it is about is not known to be durable yet.
 #[derive(Debug)]
@@ -19,22 +23,41 @@ pub(super) struct Answered {
     applied: u64,
 }
 
+/// What is durable, and who waits for that.
+#[derive(Debug)]
+pub(super) struct Durable {
+    pub(super) barrier: Barrier,
+    answered: Vec<Answered>,
+    /// Since the beginning, or since syncing failed last, everything was found equal.
+    is_settled: bool,
+}
+
+impl Durable {
+    pub(super) fn new(is_wanted: bool, now: Instant) -> Self {
+        Self { barrier: Barrier::new(is_wanted, now), answered: Vec::new(), is_settled: false }
+    }
+}
+
 impl SourceController {
     /// Takes the result of [`Output::Sync`]: whether everything written before is durable now, or one line
     /// that says why it may be lost.
     pub fn on_synced(&mut self, result: Result<bool, String>, now: Instant, out: &mut Vec<Output>) {
         match result {
             Ok(is_durable) => {
-                if let Some(applied) = self.barrier.end(is_durable) {
+                if let Some(applied) = self.durable.barrier.end(is_durable) {
                     self.send_control(Message::Durable { applied }, now, out);
                 }
                 self.answer_durable(out);
             }
             Err(reason) => {
                 log::error!("what was written may be lost and is compared again: {reason}");
-                self.barrier.fail(now);
+                self.durable.barrier.fail(now);
+                // What may be lost is not believed until the source has said that everything is here.
+                self.durable.is_settled = false;
+                self.questions.insert(OWN_QUESTION, false);
                 // Asked anew, of another session: then that has been compared as well.
-                let asked_anew = self.answered.drain(..).map(|answered| (answered.cookie, false));
+                let asked_anew =
+                    self.durable.answered.drain(..).map(|answered| (answered.cookie, false));
                 self.questions.extend(asked_anew);
                 match self.phase {
                     Phase::Transfer(_) | Phase::Termination { .. } | Phase::Registering { .. } => {
@@ -55,9 +78,13 @@ impl SourceController {
         now: Instant,
         out: &mut Vec<Output>,
     ) {
-        if self.questions.remove(&cookie).is_some() {
-            let applied = self.barrier.applied();
-            self.answered.push(Answered { cookie, problems, named, applied });
+        if problems == 0 && !std::mem::replace(&mut self.durable.is_settled, true) {
+            // The sink is to know.
+            self.durable.barrier.count(0, 0, now);
+        }
+        if self.questions.remove(&cookie).is_some() && cookie != OWN_QUESTION {
+            let applied = self.durable.barrier.applied();
+            self.durable.answered.push(Answered { cookie, problems, named, applied });
             self.answer_durable(out);
             self.sync_if_due(now, out);
         }
@@ -65,8 +92,9 @@ impl SourceController {
 
     /// Answers the questions whose time has come.
     fn answer_durable(&mut self, out: &mut Vec<Output>) {
-        let (barrier, is_durable) = (&self.barrier, self.barrier.is_wanted());
-        let settled = self.answered.extract_if(.., |answer| barrier.is_settled(answer.applied));
+        let (barrier, is_durable) = (&self.durable.barrier, self.durable.barrier.is_wanted());
+        let settled =
+            self.durable.answered.extract_if(.., |answer| barrier.is_settled(answer.applied));
         out.extend(settled.map(|Answered { cookie, problems, named, .. }| Output::InSync {
             cookie,
             problems,
@@ -80,20 +108,20 @@ impl SourceController {
         let is_applied = |reply: &&Message| matches!(reply, Message::Applied { .. });
         let confirmations = replies.iter().filter(is_applied).count() as u64;
         if confirmations > 0 || replies.is_empty() && bytes >= PIECE_BYTES_MIN {
-            self.barrier.count(confirmations, bytes, now);
+            self.durable.barrier.count(confirmations, bytes, now);
         }
     }
 
     /// When the sink is to be synced next, if ever.
     pub(super) fn sync_due(&self) -> Option<Instant> {
         let is_ending = matches!(self.phase, Phase::Termination { .. } | Phase::Ended);
-        self.barrier.due(is_ending || !self.answered.is_empty())
+        self.durable.barrier.due(is_ending || !self.durable.answered.is_empty())
     }
 
     pub(super) fn sync_if_due(&mut self, now: Instant, out: &mut Vec<Output>) {
         if self.sync_due().is_some_and(|due| due <= now) {
-            self.barrier.begin();
-            out.push(Output::Sync);
+            self.durable.barrier.begin();
+            out.push(Output::Sync { is_settled: self.durable.is_settled });
         }
     }
 }

@@ -25,9 +25,8 @@ use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::ports::monitor::Event;
 use crate::protocol::sequence::{Arrived, Inbound, Outbound};
-use crate::protocol::sink::barrier::Barrier;
 use crate::protocol::sink::data_client::DataClient;
-use crate::protocol::sink::source_controller::durable::Answered;
+use crate::protocol::sink::source_controller::durable::Durable;
 use crate::protocol::sink::source_controller::session::{HELLO_INTERVAL_MAX, HELLO_INTERVAL_MIN};
 use crate::protocol::sink::task::{Finished, Task, Ticket};
 use crate::protocol::{HANDSHAKE_MAX, HEARTBEAT_INTERVAL, SILENCE_MAX};
@@ -63,7 +62,10 @@ pub enum Output {
     /// Do something to the sink and report back with its ticket.
     Task(Task),
     /// Sync the sink and report back; one at a time.
-    Sync,
+    Sync {
+        /// Since the beginning, or since it failed last, everything has been compared and is equal.
+        is_settled: bool,
+    },
     /// The sink holds everything that had happened when this was asked.
     InSync {
         /// Of the question.
@@ -128,9 +130,7 @@ pub struct SourceController {
     sent_at: Instant,
     /// Questions that wait for an answer; asked again in every session.
     questions: BTreeMap<u64, bool>,
-    /// Those of them that are answered and wait for what they are about to be durable.
-    answered: Vec<Answered>,
-    barrier: Barrier,
+    durable: Durable,
     /// How many paths were not replicated when the source spoke of them last, and some of them.
     problems: (u64, Vec<(RelPath, String)>),
     last_refusal: Option<Refusal>,
@@ -153,8 +153,7 @@ impl SourceController {
             heard_at: now,
             sent_at: now,
             questions: BTreeMap::new(),
-            answered: Vec::new(),
-            barrier: Barrier::new(is_synced, now),
+            durable: Durable::new(is_synced, now),
             problems: (0, Vec::new()),
             last_refusal: None,
             is_silence_told: false,
@@ -285,7 +284,7 @@ impl SourceController {
         }
     }
 
-    /// Asks the source to say when everything that has happened by now is here. Cookies are used once.
+    /// Asks the source to say when everything that has happened by now is here. Cookies are used once, from 1 on.
     pub fn ask_sync(&mut self, cookie: u64, now: Instant, out: &mut Vec<Output>) {
         self.questions.insert(cookie, false);
         self.ask_questions(now, out);

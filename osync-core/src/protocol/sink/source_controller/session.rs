@@ -47,7 +47,7 @@ impl SourceController {
         out: &mut Vec<Output>,
     ) {
         self.epoch += 1;
-        self.barrier.begin_session();
+        self.durable.barrier.begin_session();
         self.heard_at = now;
         self.retry = RETRY_MIN;
         self.last_refusal = None;
@@ -180,7 +180,7 @@ impl SourceController {
     /// what was written is durable, if it can be.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended) && self.unfinished == 0 && self.barrier.is_idle()
+        matches!(self.phase, Phase::Ended) && self.unfinished == 0 && self.durable.barrier.is_idle()
     }
 
     /// Sends a message of the handshake, which is not numbered.
