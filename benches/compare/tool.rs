@@ -94,7 +94,11 @@ impl Tool {
         match self {
             Self::OsyncMirror => {
                 let mut mirror = quiet(osync());
-                mirror.arg("mirror").args([source, target]).args(["--once"]);
+                mirror.arg("mirror").args([source, target]).args([
+                    "--once",
+                    "--durability",
+                    "none",
+                ]);
                 finish(mirror);
                 meter.done();
             }
@@ -186,6 +190,7 @@ pub(crate) fn osync_source(source: &Path, [control, data]: &[String; 2]) -> Comm
 pub(crate) fn osync_sink(target: &Path, [control, data]: &[String; 2]) -> Command {
     let mut command = quiet(osync());
     command.arg("sink").arg(target).args(["--control", control, "--data", data]);
+    command.args(["--durability", "none"]);
     command
 }
 
