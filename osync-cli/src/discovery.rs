@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mdns_sd::{Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
 use osync_core::adapters::transport::zmq::Finder;
 use osync_core::model::connection::ConnectionDetails;
 use osync_core::model::key::PublicKey;
@@ -63,6 +63,17 @@ impl Drop for Announcement {
     }
 }
 
+/// Speaks and listens on every interface but the loop.
+///
+/// What is heard there names addresses that nobody else can use, and whoever has heard it once asks no more:
+/// a source whose announcement came by the loop first would not be found. Processes of one host hear each
+/// other on all the others.
+fn daemon() -> Result<ServiceDaemon> {
+    let daemon = ServiceDaemon::new()?;
+    daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
+    Ok(daemon)
+}
+
 /// Announces a source that serves at `details` with `key`.
 pub(crate) fn announce(
     name: &str,
@@ -89,7 +100,7 @@ pub(crate) fn announce(
         ServiceInfo::new(SERVICE, name, &host, address, control, &properties[..])?
     };
     let full_name = info.get_fullname().to_owned();
-    let daemon = ServiceDaemon::new()?;
+    let daemon = daemon()?;
     daemon.register(info)?;
     log::info!("announced as {name}");
     Ok(Announcement { daemon, name: full_name })
@@ -146,7 +157,7 @@ impl Found {
 
 /// Listens for `duration` and prints every source, sorted by name.
 pub(crate) fn list(duration: Duration) -> Result<()> {
-    let daemon = ServiceDaemon::new()?;
+    let daemon = daemon()?;
     let events = daemon.browse(SERVICE)?;
     let end = Instant::now() + duration;
     let mut sources = BTreeMap::new();
@@ -185,7 +196,7 @@ pub(crate) struct Whereabouts {
 /// count, where there is one.
 pub(crate) fn find(name: &str, trusted: Option<PublicKey>) -> Result<Option<Whereabouts>> {
     log::info!("looking for a source announced as {name}");
-    let daemon = ServiceDaemon::new()?;
+    let daemon = daemon()?;
     let events = daemon.browse(SERVICE)?;
     let places = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&places);
