@@ -12,6 +12,7 @@ mod churn;
 
 mod arguments;
 mod attacks;
+mod devices;
 mod discovery;
 mod durability;
 mod faults;

@@ -30,7 +30,7 @@ use osync_core::ports::source::Source;
 use osync_core::{Mirror, SinkEndpoint, SourceEndpoint};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::args::{Channels, Command, SinkKeys, SourceArguments};
+use crate::args::{Channels, Command, Kept, SinkKeys, SourceArguments};
 use crate::follow::{Endpoint, follow};
 use crate::render::{Renderer, printable};
 
@@ -67,26 +67,26 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
     raise_descriptor_limit();
     keep_freed_memory();
     match command {
-        Command::Mirror { source, target, once, source_arguments, sink_arguments } => {
+        Command::Mirror { source, target, once, source_arguments, sink_arguments, kept } => {
             let source = directories::existing(&source)?;
             let target = directories::made(&directories::apart(&source, &target)?)?;
             let renderer = Arc::new(Renderer::install());
             log::info!("mirroring {} into {}", source.display(), target.display());
-            let (entries, feed) = opened(&source, &source_arguments)?;
+            let (entries, feed) = opened(&source, &source_arguments, &kept)?;
             let mirror = Mirror::start(
                 entries,
                 feed,
-                Arc::new(sink_arguments.open(&target)?),
+                Arc::new(kept.of_sink(sink_arguments.open(&target)?)),
                 source_arguments.options(),
                 sink_arguments.options(),
                 renderer.clone(),
             )?;
             follow(Endpoint::Mirror(mirror), once, &renderer)
         }
-        Command::Source { source, channels, keys, source_arguments } => {
+        Command::Source { source, channels, keys, source_arguments, kept } => {
             let source = directories::existing(&source)?;
             let renderer = Arc::new(Renderer::install());
-            let (entries, feed) = opened(&source, &source_arguments)?;
+            let (entries, feed) = opened(&source, &source_arguments, &kept)?;
             let (transport, public) = keys::source_transport(&keys)?;
             let endpoint = SourceEndpoint::start(
                 entries,
@@ -101,14 +101,14 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             let _announcement = keys.announce.as_deref().map(announce).transpose()?;
             follow(Endpoint::Source(endpoint), false, &renderer)
         }
-        Command::Sink { target, channels, from, name, once, keys, sink_arguments } => {
+        Command::Sink { target, channels, from, name, once, keys, sink_arguments, kept } => {
             let target = directories::made(&target)?;
             let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
             let renderer = Arc::new(Renderer::install());
             let Some((transport, details)) = upstream(&keys, channels, from)? else { return Ok(0) };
             log::info!("keeping {} equal to the source at {details}, as {name}", target.display());
             let endpoint = SinkEndpoint::start(
-                Arc::new(sink_arguments.open(&target)?),
+                Arc::new(kept.of_sink(sink_arguments.open(&target)?)),
                 &transport,
                 &details,
                 sink_arguments.options().with_name(name),
@@ -116,15 +116,16 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             )?;
             follow(Endpoint::Sink(endpoint), once, &renderer)
         }
-        Command::Relay { target, channels, from, name, serving, keys, sink_arguments } => {
+        Command::Relay { target, channels, from, name, serving, keys, sink_arguments, kept } => {
             let target = directories::made(&target)?;
             let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
             let renderer = Arc::new(Renderer::install());
-            let (sink, feed) = RelaySink::new(Arc::new(sink_arguments.open(&target)?));
+            let (sink, feed) =
+                RelaySink::new(Arc::new(kept.of_sink(sink_arguments.open(&target)?)));
             let serving_keys = serving.keys(&keys);
             let (downstream, public) = keys::source_transport(&serving_keys)?;
             let source = SourceEndpoint::start(
-                Arc::new(DirectorySource::open(&target)?),
+                Arc::new(kept.of_source(DirectorySource::open(&target)?)),
                 Box::new(feed),
                 &downstream,
                 &serving.details(),
@@ -181,8 +182,12 @@ fn upstream(
 type Watched = (Arc<dyn Source>, Box<dyn ChangeFeed>);
 
 /// The directory `root` and its changes, less what is to be left out.
-fn opened(root: &Path, arguments: &SourceArguments) -> Result<Watched, Box<dyn Error>> {
-    let source: Arc<dyn Source> = Arc::new(DirectorySource::open(root)?);
+fn opened(
+    root: &Path,
+    arguments: &SourceArguments,
+    kept: &Kept,
+) -> Result<Watched, Box<dyn Error>> {
+    let source: Arc<dyn Source> = Arc::new(kept.of_source(DirectorySource::open(root)?));
     let filter = arguments.filter(&source)?;
     let feed = arguments.feed(root, filter.clone())?;
     Ok(match filter {

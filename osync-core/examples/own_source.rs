@@ -20,6 +20,7 @@ use osync_core::model::change::{Change, Touch};
 use osync_core::model::fidelity::Fidelity;
 use osync_core::model::metadata::{Entry, Kind, Metadata, Stamp};
 use osync_core::model::name::Name;
+use osync_core::model::nodes::Nodes;
 use osync_core::model::rel_path::RelPath;
 use osync_core::model::timestamp::Timestamp;
 use osync_core::options::{SinkOptions, SourceOptions};
@@ -81,7 +82,8 @@ impl Notebook {
 impl Source for Notebook {
     /// Notes have neither owners nor attributes.
     fn fidelity(&self) -> Fidelity {
-        Fidelity { owner: false, set_id: false, attributes: Classes::NONE, links: false }
+        let (attributes, nodes) = (Classes::NONE, Nodes::NONE);
+        Fidelity { owner: false, set_id: false, attributes, links: false, nodes }
     }
 
     fn metadata(&self, path: &RelPath) -> Result<Option<(Metadata, Stamp)>, SourceError> {

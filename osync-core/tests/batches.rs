@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use osync_core::model::name::Name;
 use osync_core::model::need::Need;
+use osync_core::model::nodes::Nodes;
 use osync_core::model::rel_path::RelPath;
 use osync_core::protocol::source::job::{Done, Job, Looked, Missing, Outcome, Placed};
 use osync_core::runtime::read;
@@ -20,8 +21,16 @@ fn look(tree: &MemTree, names: &[&str], inline_bytes_max: u64, batch_bytes_max: 
     let directory = RelPath::root();
     let takes_linked = false;
     let missing = Missing::IsRemovedAlways;
-    let job =
-        Job::Look { directory, names, inline_bytes_max, takes_linked, batch_bytes_max, missing };
+    let nodes = Nodes::NONE;
+    let job = Job::Look {
+        directory,
+        names,
+        inline_bytes_max,
+        takes_linked,
+        batch_bytes_max,
+        missing,
+        nodes,
+    };
     let Done::Looked(looked) =
         read::perform(tree, &Waiting::default(), &job, &mut None, Instant::now)
     else {

@@ -132,7 +132,7 @@ impl SinkFixture for SinkDirectory {
     fn content(&self, path: &RelPath) -> Option<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = match rustix::fs::open(self.at(path), flags, Mode::empty()) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return None,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return None,
             file => File::from(file.unwrap()),
         };
         let mut content = Vec::new();
@@ -172,6 +172,13 @@ fn a_directory_is_a_source_without_the_system_calls_of_late() {
 #[test]
 fn a_directory_is_a_sink() {
     sink::check(|| SinkDirectory::new(DirectorySink::open));
+}
+
+#[test]
+fn a_directory_is_a_sink_with_sockets_and_devices() {
+    sink::check(|| {
+        SinkDirectory::new(|root| DirectorySink::open(root).map(DirectorySink::with_devices))
+    });
 }
 
 #[test]

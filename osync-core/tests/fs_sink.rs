@@ -254,18 +254,22 @@ fn a_large_tree_is_gone_at_once_and_deleted_soon() {
 }
 
 #[test]
-fn what_no_source_has_is_listed_so_that_it_is_removed() {
+fn what_nobody_gave_leave_for_is_listed_and_neither_changed_nor_linked() {
     let Target { _directory, sink, root, .. } = target();
     let _socket = UnixListener::bind(root.join("socket")).unwrap();
 
     let entries = sink.list(&RelPath::root(), None, None).unwrap().unwrap();
 
-    assert_eq!(entries[0].metadata.kind, Kind::Fifo);
-    assert_eq!(entries[0].metadata.mode, 0);
-    let wanted = metadata(Kind::Fifo, 0);
+    assert_eq!(entries[0].metadata.kind, Kind::Socket);
+    let wanted = Metadata { names: 2, ..metadata(Kind::Socket, 0) };
     sink.set_metadata(&rel("socket"), &wanted).unwrap_err();
-    sink.make_special(&rel("socket"), &wanted).unwrap();
-    assert!(!sink.list(&RelPath::root(), None, None).unwrap().unwrap().is_empty());
+    sink.link(&rel("other"), &rel("socket"), &wanted).unwrap_err();
+    sink.make_special(&rel("other"), &wanted).unwrap_err();
+    sink.tidy();
+    assert_eq!(names(&root), ["socket"]);
+    sink.make_special(&rel("socket"), &metadata(Kind::Fifo, 0o600)).unwrap();
+    sink.tidy();
+    assert_eq!(names(&root), ["socket"]);
 }
 
 #[test]

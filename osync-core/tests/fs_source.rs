@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
 use osync_core::adapters::fs::source::DirectorySource;
+use osync_core::model::metadata::Kind;
 use osync_core::model::name::Name;
+use osync_core::model::nodes::Nodes;
 use osync_core::model::rel_path::RelPath;
 use osync_core::ports::source::{Source, SourceError};
 use tempfile::TempDir;
@@ -75,6 +77,25 @@ fn sockets_and_the_private_directory_of_a_sink_are_left_out() {
         assert!(source.open(&rel(path)).unwrap().is_none());
         assert_eq!(source.list(&rel(path), None, 1).unwrap(), None);
     }
+}
+
+#[test]
+fn sockets_are_told_of_with_leave() {
+    let directory = TempDir::new().unwrap();
+    let root = directory.path();
+    let _socket = UnixListener::bind(root.join("socket")).unwrap();
+    let source = DirectorySource::open(root).unwrap().with_devices();
+
+    assert_eq!(source.fidelity().nodes, Nodes::ALL);
+    let (metadata, _) = source.metadata(&rel("socket")).unwrap().unwrap();
+    assert_eq!(metadata.kind, Kind::Socket);
+    let page = source.list(&RelPath::root(), None, 9).unwrap().unwrap();
+    assert_eq!(page.entries[0].metadata, metadata);
+    let names = source.names(&RelPath::root(), None, 9).unwrap().unwrap().names;
+    assert_eq!(names, [(Name::new(*b"socket").unwrap(), false)]);
+    let held = source.directory(&RelPath::root()).unwrap().unwrap();
+    assert_eq!(held.metadata(&names[0].0).unwrap().unwrap().0, metadata);
+    assert!(source.open(&rel("socket")).unwrap().is_none());
 }
 
 #[test]

@@ -7,7 +7,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "what is not waited for is passed over")]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -159,6 +159,27 @@ fn a_hostile_source_touches_nothing_outside_the_target() {
     place.assert_untouched();
     drop(victim);
     place.assert_untouched();
+    assert!(nodes_below(&place.inside).is_empty(), "nobody gave leave to make them");
+}
+
+/// Sockets and devices below `directory`.
+fn nodes_below(directory: &Path) -> Vec<PathBuf> {
+    let mut nodes = Vec::new();
+    let mut pending = vec![directory.to_owned()];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            let (path, file_type) = (entry.path(), entry.file_type().unwrap());
+            if file_type.is_dir() {
+                pending.push(path);
+            } else if file_type.is_socket()
+                || file_type.is_char_device()
+                || file_type.is_block_device()
+            {
+                nodes.push(path);
+            }
+        }
+    }
+    nodes
 }
 
 /// Leads the sink into transfer as a source does, whatever it says twice; returns its command channel.

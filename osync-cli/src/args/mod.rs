@@ -2,6 +2,7 @@
 //!
 //! What both `mirror` and one of the ends take is in `source` and `sink`.
 
+mod kept;
 mod keys;
 mod sink;
 mod source;
@@ -17,6 +18,7 @@ use osync_core::model::removal_limit::RemovalLimit;
 use osync_core::model::sink_id::SinkId;
 use osync_core::options::SourceOptions;
 
+pub(crate) use crate::args::kept::Kept;
 pub(crate) use crate::args::keys::{SinkKeys, SourceKeys};
 pub(crate) use crate::args::sink::SinkArguments;
 pub(crate) use crate::args::source::SourceArguments;
@@ -63,6 +65,8 @@ pub(crate) enum Command {
         source_arguments: SourceArguments,
         #[command(flatten)]
         sink_arguments: SinkArguments,
+        #[command(flatten)]
+        kept: Kept,
     },
     /// Serves SRC to sinks, and stays until it is asked to end.
     #[command(after_long_help = AFTER_HELP)]
@@ -76,6 +80,8 @@ pub(crate) enum Command {
         keys: SourceKeys,
         #[command(flatten)]
         source_arguments: SourceArguments,
+        #[command(flatten)]
+        kept: Kept,
     },
     /// Keeps DST equal to what a source serves. Either end may be started first.
     #[command(after_long_help = AFTER_HELP)]
@@ -102,6 +108,8 @@ pub(crate) enum Command {
         keys: SinkKeys,
         #[command(flatten)]
         sink_arguments: SinkArguments,
+        #[command(flatten)]
+        kept: Kept,
     },
     /// Keeps DST equal to what a source serves, and serves DST to further sinks.
     ///
@@ -127,6 +135,8 @@ pub(crate) enum Command {
         keys: SinkKeys,
         #[command(flatten)]
         sink_arguments: SinkArguments,
+        #[command(flatten)]
+        kept: Kept,
     },
     /// Lists the sources that announce themselves in the local network: name, addresses of the command and
     /// the data channel, version of the protocol, fingerprint of the key.

@@ -8,7 +8,7 @@
 
 use crate::model::digest::{Digest, Hasher};
 use crate::model::fidelity::Fidelity;
-use crate::model::metadata::{Entry, Kind, Metadata};
+use crate::model::metadata::{Device, Entry, Kind, Metadata};
 
 /// Buffered before hashing, in bytes: BLAKE3 is at its best from 16 KiB on.
 const BLOCK_BYTES: usize = 32 * 1024;
@@ -50,6 +50,9 @@ fn append(metadata: &Metadata, block: &mut Vec<u8>) {
             block.extend_from_slice(target);
         }
         Kind::Fifo => block.push(b'p'),
+        Kind::Socket => block.push(b's'),
+        Kind::CharacterDevice(device) => append_device(b'c', *device, block),
+        Kind::BlockDevice(device) => append_device(b'b', *device, block),
     }
     block.extend_from_slice(&metadata.modified.seconds.to_le_bytes());
     block.extend_from_slice(&metadata.modified.nanoseconds.to_le_bytes());
@@ -62,6 +65,12 @@ fn append(metadata: &Metadata, block: &mut Vec<u8>) {
         block.push(*class as u8);
         block.extend_from_slice(digest.as_bytes());
     }
+}
+
+fn append_device(sort: u8, device: Device, block: &mut Vec<u8>) {
+    block.push(sort);
+    block.extend_from_slice(&device.major.to_le_bytes());
+    block.extend_from_slice(&device.minor.to_le_bytes());
 }
 
 #[cfg(test)]
@@ -86,6 +95,9 @@ mod tests {
             entry("b", Kind::File { size_bytes: 3 }, 0o644),
             entry("a", Kind::File { size_bytes: 4 }, 0o644),
             entry("a", Kind::Fifo, 0o644),
+            entry("a", Kind::Socket, 0o644),
+            entry("a", Kind::CharacterDevice(Device { major: 1, minor: 3 }), 0o644),
+            entry("a", Kind::BlockDevice(Device { major: 1, minor: 3 }), 0o644),
             entry("a", Kind::File { size_bytes: 3 }, 0o600),
         ];
         let mut later = base.clone();

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::attributes::{Attributes, Classes};
 use crate::model::metadata::{Kind, Metadata};
+use crate::model::nodes::Nodes;
 use crate::model::timestamp::Timestamp;
 
 /// The set-user-id and set-group-id bits.
@@ -23,12 +24,19 @@ pub struct Fidelity {
     pub attributes: Classes,
     /// Names of one thing stay names of one thing: hard links.
     pub links: bool,
+    /// Which kinds of entry are kept that need leave.
+    pub nodes: Nodes,
 }
 
 impl Fidelity {
     /// Everything an entry can carry.
-    pub const FULL: Self =
-        Self { owner: true, set_id: true, attributes: Classes::ALL, links: true };
+    pub const FULL: Self = Self {
+        owner: true,
+        set_id: true,
+        attributes: Classes::ALL,
+        links: true,
+        nodes: Nodes::ALL,
+    };
 
     /// What both `self` and `other` can keep.
     #[must_use]
@@ -38,6 +46,7 @@ impl Fidelity {
             set_id: self.set_id && other.set_id,
             attributes: self.attributes.common(other.attributes),
             links: self.links && other.links,
+            nodes: self.nodes.common(other.nodes),
         }
     }
 

@@ -25,6 +25,28 @@ pub enum Kind {
     },
     /// A named pipe; never opened.
     Fifo,
+    /// A socket: its name only, nobody listens there.
+    Socket,
+    /// A device of characters; never opened.
+    CharacterDevice(Device),
+    /// A device of blocks; never opened.
+    BlockDevice(Device),
+}
+
+/// Which device a node stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Device {
+    /// Its driver: [`Device::MAJOR_MAX`] at the most.
+    pub major: u32,
+    /// Which of the driver's: [`Device::MINOR_MAX`] at the most.
+    pub minor: u32,
+}
+
+impl Device {
+    /// Linux has 12 bits for it.
+    pub const MAJOR_MAX: u32 = 0xfff;
+    /// Linux has 20 bits for it.
+    pub const MINOR_MAX: u32 = 0xf_ffff;
 }
 
 impl Kind {

@@ -6,6 +6,7 @@ pub mod timestamp;
 pub mod digest;
 pub mod attributes;
 pub mod metadata;
+pub mod nodes;
 pub mod fidelity;
 pub mod need;
 pub mod work_id;

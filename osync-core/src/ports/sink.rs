@@ -42,13 +42,10 @@ pub trait Sink: Send + Sync {
     /// The entries of `directory` with names above `after` (from the first, if `None`) up to and including
     /// `until` (to the last, if `None`), in ascending bytewise order; `None` if there is no such directory.
     ///
-    /// Entries a source cannot have (sockets, devices) are listed as [`Kind::Fifo`] of mode 0, so that they
-    /// never compare equal. What the sink keeps for itself is left out.
+    /// Sockets and devices are among them even if the sink makes none. What it keeps for itself is left out.
     ///
     /// # Errors
     /// [`SinkError`] if the listing would not be complete.
-    ///
-    /// [`Kind::Fifo`]: crate::model::metadata::Kind::Fifo
     fn list(
         &self,
         directory: &RelPath,
@@ -112,7 +109,8 @@ pub trait Sink: Send + Sync {
     /// [`SinkError`]; what lay there is untouched.
     fn make_directory(&self, path: &RelPath) -> Result<bool, SinkError>;
 
-    /// Makes `path` a symbolic link or a named pipe, as `metadata` says, in place of whatever lies there.
+    /// Makes `path` a symbolic link, a named pipe, a socket or a device, as `metadata` says, in place of whatever lies
+    /// there: never a kind that the fidelity leaves out.
     ///
     /// Missing directories above it are made.
     ///
@@ -303,6 +301,12 @@ pub enum SinkError {
         /// The entry.
         path: RelPath,
     },
+    /// It is a socket or a device, and this sink has no leave to have some.
+    #[error("{path} is a socket or a device, which this sink has no leave for")]
+    NoLeave {
+        /// The entry.
+        path: RelPath,
+    },
     /// The content does not hash to what the source announced; the source sends it again.
     #[error("{path} arrived damaged: expected {expected}, got {actual}")]
     DigestMismatch {
@@ -338,7 +342,10 @@ impl SinkError {
                 matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
             }
             Self::RootLost { .. } => true,
-            Self::Stale { .. } | Self::DigestMismatch { .. } | Self::Occupied { .. } => false,
+            Self::Stale { .. }
+            | Self::NoLeave { .. }
+            | Self::DigestMismatch { .. }
+            | Self::Occupied { .. } => false,
         }
     }
 
@@ -349,7 +356,7 @@ impl SinkError {
             Self::Stale { .. } | Self::DigestMismatch { .. } => true,
             // Something above the path is no directory yet, or no longer.
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotADirectory,
-            Self::RootLost { .. } | Self::Occupied { .. } => false,
+            Self::RootLost { .. } | Self::Occupied { .. } | Self::NoLeave { .. } => false,
         }
     }
 }

@@ -22,7 +22,7 @@ pub trait Source: Send + Sync {
     }
 
     /// What lies at `path` now, not following a symbolic link, its attributes in full; `None` if nothing
-    /// does, or nothing that can be replicated (a socket, a device).
+    /// does, or nothing that may be told: a socket or a device, if the fidelity leaves them out.
     ///
     /// # Errors
     /// [`SourceError`] if that cannot be told. In particular [`SourceError::RootLost`] rather than `None`
@@ -59,11 +59,7 @@ pub trait Source: Send + Sync {
         after: Option<&Name>,
         limit: usize,
     ) -> Result<Option<NamePage>, SourceError> {
-        let page = self.list(directory, after, limit)?;
-        Ok(page.map(|Page { entries, has_more }| {
-            let named = |entry: Entry| (entry.name, entry.metadata.kind.is_directory());
-            NamePage { names: entries.into_iter().map(named).collect(), has_more }
-        }))
+        Ok(self.list(directory, after, limit)?.map(NamePage::from))
     }
 
     /// Opens the regular file at `path`; `None` if there is none (any more).
@@ -239,6 +235,13 @@ pub struct NamePage {
     pub names: Vec<(Name, bool)>,
     /// Whether names above the last one follow. `false` ends the directory.
     pub has_more: bool,
+}
+
+impl From<Page> for NamePage {
+    fn from(Page { entries, has_more }: Page) -> Self {
+        let named = |entry: Entry| (entry.name, entry.metadata.kind.is_directory());
+        Self { names: entries.into_iter().map(named).collect(), has_more }
+    }
 }
 
 /// Why a source could not tell or read something.

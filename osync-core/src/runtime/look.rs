@@ -156,7 +156,15 @@ fn look_at(
             let placed = other(&metadata);
             Seen::Item(State::Kept(metadata), placed)
         }
-        (Kind::File { .. } | Kind::Symlink { .. } | Kind::Fifo, Need::Content) => {
+        (
+            Kind::File { .. }
+            | Kind::Symlink { .. }
+            | Kind::Fifo
+            | Kind::Socket
+            | Kind::CharacterDevice(_)
+            | Kind::BlockDevice(_),
+            Need::Content,
+        ) => {
             let placed = other(&metadata);
             Seen::Item(State::Special(metadata), placed)
         }

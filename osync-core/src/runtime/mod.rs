@@ -38,6 +38,7 @@ pub mod reading;
 pub mod content;
 mod look;
 mod put;
+mod told;
 pub mod read;
 pub mod delta_read;
 pub mod delta_write;

@@ -85,6 +85,11 @@ fn put_item(
     state: &State,
     counters: &Counters,
 ) -> Result<(), SinkError> {
+    // Leave is given at the sink: a source cannot take it.
+    let nodes = sink.fidelity().nodes;
+    if !state.metadata().is_none_or(|metadata| nodes.allow(&metadata.kind)) {
+        return Err(SinkError::NoLeave { path: path.clone() });
+    }
     match state {
         State::Absent => {
             let was_there = sink.remove(path)?;

@@ -5,12 +5,14 @@ use std::time::Instant;
 use crate::compare::listing;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
+use crate::model::nodes::Nodes;
 use crate::model::rel_path::RelPath;
 use crate::ports::source::{NamePage, Page, Source, SourceError};
 use crate::protocol::source::job::{Done, Job, JobError, Listed};
 use crate::runtime::content::{self, Limits, OpenFile};
 use crate::runtime::delta_read::{self, Search, SinkVersion};
 use crate::runtime::look::{chain, look};
+use crate::runtime::told::Told;
 use crate::runtime::waiting::Waiting;
 
 /// Does `job` on `source`, whose `waiting` says how much at once. `open` is the file of the same piece of
@@ -22,12 +24,25 @@ pub fn perform(
     open: &mut Option<Box<OpenFile>>,
     clock: impl Fn() -> Instant,
 ) -> Done {
+    match job.nodes() {
+        Nodes::ALL => perform_on(source, waiting, job, open, clock),
+        nodes => perform_on(&Told { source, nodes }, waiting, job, open, clock),
+    }
+}
+
+fn perform_on(
+    source: &dyn Source,
+    waiting: &Waiting,
+    job: &Job,
+    open: &mut Option<Box<OpenFile>>,
+    clock: impl Fn() -> Instant,
+) -> Done {
     match job {
         Job::List { directory, after, entries_max, fidelity } => Done::Listed(
             list(source, waiting, directory, after.as_ref(), *entries_max, *fidelity)
                 .map_err(job_error),
         ),
-        Job::Names { directory, after, names_max } => {
+        Job::Names { directory, after, names_max, .. } => {
             Done::Named(source.names(directory, after.as_ref(), *names_max).map_err(job_error))
         }
         Job::Look {
@@ -37,11 +52,12 @@ pub fn perform(
             takes_linked,
             batch_bytes_max,
             missing,
+            ..
         } => {
             let limits = Limits::new(*inline_bytes_max, *batch_bytes_max, *takes_linked, *missing);
             Done::Looked(look(source, waiting, directory, names, &limits, clock).map_err(job_error))
         }
-        Job::Stat { path, moved_from } => {
+        Job::Stat { path, moved_from, .. } => {
             Done::Stat(stat_moved(source, path, moved_from).map_err(job_error))
         }
         Job::Read { path, offset_bytes, chunk_bytes_max } => {

@@ -77,10 +77,12 @@ impl Sharing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::nodes::Nodes;
     use crate::model::rel_path::RelPath;
 
     fn job() -> Arc<Job> {
-        Arc::new(Job::Names { directory: RelPath::root(), after: None, names_max: 1 })
+        let (directory, nodes) = (RelPath::root(), Nodes::NONE);
+        Arc::new(Job::Names { directory, after: None, names_max: 1, nodes })
     }
 
     #[test]

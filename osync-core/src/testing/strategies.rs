@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use crate::model::attributes::{Attribute, Attributes, Class, Classes};
 use crate::model::digest::Digest;
 use crate::model::fidelity::Fidelity;
-use crate::model::metadata::{Entry, Kind, Metadata};
+use crate::model::metadata::{Device, Entry, Kind, Metadata};
 use crate::model::name::Name;
 use crate::model::need::Need;
+use crate::model::nodes::Nodes;
 use crate::model::rel_path::RelPath;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
@@ -44,7 +45,19 @@ pub fn kind() -> impl Strategy<Value = Kind> {
         any::<u64>().prop_map(|size_bytes| Kind::File { size_bytes }),
         Just(Kind::Directory),
         target.prop_map(|target| Kind::Symlink { target }),
+        node(),
+    ]
+}
+
+/// Any kind of entry that has no content.
+fn node() -> impl Strategy<Value = Kind> {
+    let device = (0..=Device::MAJOR_MAX, 0..=Device::MINOR_MAX)
+        .prop_map(|(major, minor)| Device { major, minor });
+    prop_oneof![
         Just(Kind::Fifo),
+        Just(Kind::Socket),
+        device.clone().prop_map(Kind::CharacterDevice),
+        device.prop_map(Kind::BlockDevice),
     ]
 }
 
@@ -89,7 +102,7 @@ pub fn listing() -> impl Strategy<Value = Vec<Entry>> {
 
 /// Items of a `Put` without content.
 pub fn item() -> impl Strategy<Value = Item> {
-    let special = prop_oneof![Just(Kind::Fifo), Just(Kind::Symlink { target: Box::from(*b"to") })];
+    let special = prop_oneof![node(), Just(Kind::Symlink { target: Box::from(*b"to") })];
     let state = prop_oneof![
         Just(State::Absent),
         Just(State::Directory),
@@ -142,11 +155,12 @@ fn range() -> impl Strategy<Value = Range> {
 }
 
 fn fidelity() -> impl Strategy<Value = Fidelity> {
-    any::<(bool, bool, [bool; 4], bool)>().prop_map(|(owner, set_id, classes, links)| {
+    any::<(bool, bool, [bool; 4], bool, [bool; 2])>().prop_map(|values| {
+        let (owner, set_id, classes, links, [sockets, devices]) = values;
         let has = |(class, has): (Class, bool)| has.then_some(class);
         let attributes = Class::ALL.into_iter().zip(classes).filter_map(has);
         let attributes = attributes.fold(Classes::NONE, Classes::with);
-        Fidelity { owner, set_id, attributes, links }
+        Fidelity { owner, set_id, attributes, links, nodes: Nodes { sockets, devices } }
     })
 }
 

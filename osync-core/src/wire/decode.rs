@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::model::attributes::{Attribute, Attributes, Class};
 use crate::model::frame::Frame;
-use crate::model::metadata::{Entry, Kind, Metadata};
+use crate::model::metadata::{Device, Entry, Kind, Metadata};
 use crate::wire::message::{Answer, Closing, Envelope, Item, Message, State};
 use crate::wire::{ITEMS_MAX, MAGIC, SUMS_BYTES_MAX, TEXT_BYTES_MAX, VERSION};
 
@@ -304,6 +304,11 @@ fn check_metadata(metadata: &Metadata, form: Form) -> Result<(), DecodeError> {
         && (target.is_empty() || target.len() > Kind::TARGET_BYTES_MAX || target.contains(&0))
     {
         return Err(DecodeError::Impossible("link target"));
+    }
+    if let Kind::CharacterDevice(device) | Kind::BlockDevice(device) = &metadata.kind
+        && (device.major > Device::MAJOR_MAX || device.minor > Device::MINOR_MAX)
+    {
+        return Err(DecodeError::Impossible("device number"));
     }
     Ok(())
 }

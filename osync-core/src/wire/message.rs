@@ -315,7 +315,7 @@ pub enum State {
     Absent,
     /// A directory. Its own metadata comes with a `Put` for it.
     Directory,
-    /// A symbolic link or a named pipe.
+    /// A symbolic link, a named pipe, a socket or a device.
     Special(Metadata),
     /// A regular file whose content is in the payload.
     File(Metadata),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use osync_core::model::metadata::Device;
 use osync_core::model::name::Name;
 use osync_core::model::rel_path::RelPath;
 use osync_core::model::timestamp::Timestamp;
@@ -215,10 +216,15 @@ impl World {
         let path = self.free_or_taken_path();
         self.remove(&path);
         self.version += 1;
-        if self.random.chance(500) {
-            self.source.tree.symlink(path.as_bytes(), format!("target {}", self.version));
-        } else {
-            self.source.tree.fifo(path.as_bytes());
+        let tree = &self.source.tree;
+        match self.random.below(5) {
+            0 => tree.fifo(path.as_bytes()),
+            1 => tree.socket(path.as_bytes()),
+            2 => {
+                let minor = u32::try_from(self.version % 3).expect("small");
+                tree.device(path.as_bytes(), Device { major: 1, minor });
+            }
+            _ => tree.symlink(path.as_bytes(), format!("target {}", self.version)),
         }
         self.oracle.appeared(&path, Shape::Other, self.now);
         self.notice(Notice::Made(path));

@@ -63,7 +63,7 @@ impl SourceDirectory for Held<'_> {
         }
         let read = |holder: Holder<'_>| self.source.reader.read(holder);
         let seen = look_closely(self.directory.as_fd(), name.as_bytes(), read);
-        let seen = seen.map(|seen| seen.filter(|seen| !seen.is_foreign));
+        let seen = seen.map(|seen| self.source.known(&self.path, seen));
         let seen = self.answer("look at", name, seen)?;
         *self.known.borrow_mut() = seen.as_ref().map(Known::from);
         Ok(seen.map(|seen| (seen.metadata, seen.stamp)))

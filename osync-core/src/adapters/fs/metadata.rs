@@ -14,7 +14,7 @@ use crate::adapters::fs::attributes::{AttributeReader, Changes, Holder};
 use crate::adapters::fs::unlock::set_mode;
 use crate::model::attributes::Attributes;
 use crate::model::fidelity::Fidelity;
-use crate::model::metadata::{Kind, Metadata, Stamp};
+use crate::model::metadata::{Device, Kind, Metadata, Stamp};
 use crate::model::timestamp::Timestamp;
 
 /// How often an entry may change its kind while it is looked at.
@@ -28,8 +28,6 @@ const BLOCK_BYTES: u64 = 512;
 pub(super) struct Seen {
     pub(super) metadata: Metadata,
     pub(super) stamp: Stamp,
-    /// It is a socket or a device; `metadata` then tells a pipe of mode 0, which nothing else is.
-    pub(super) is_foreign: bool,
     /// It is a file that takes less room than it is long.
     pub(super) may_have_holes: bool,
 }
@@ -66,9 +64,8 @@ pub(super) fn look_at(descriptor: BorrowedFd<'_>) -> Result<Seen> {
 fn look_with(directory: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<Seen> {
     for _ in 0..LOOKS_MAX {
         let stat = fs::statx(directory, name, flags, StatxFlags::BASIC_STATS)?;
-        let mut mode = u32::from(stat.stx_mode) & 0o7777;
+        let device = Device { major: stat.stx_rdev_major, minor: stat.stx_rdev_minor };
         let file_type = FileType::from_raw_mode(stat.stx_mode.into());
-        let mut is_foreign = false;
         let kind = match file_type {
             FileType::RegularFile => Kind::File { size_bytes: stat.stx_size },
             FileType::Directory => Kind::Directory,
@@ -79,20 +76,18 @@ fn look_with(directory: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<S
                 Err(errno) => return Err(errno),
             },
             FileType::Fifo => Kind::Fifo,
-            FileType::Socket
-            | FileType::CharacterDevice
-            | FileType::BlockDevice
-            | FileType::Unknown => {
-                (mode, is_foreign) = (0, true);
-                Kind::Fifo
-            }
+            FileType::Socket => Kind::Socket,
+            FileType::CharacterDevice => Kind::CharacterDevice(device),
+            FileType::BlockDevice => Kind::BlockDevice(device),
+            // There is nothing else on Linux.
+            FileType::Unknown => return Err(Errno::OPNOTSUPP),
         };
         let names = if kind.is_directory() { 1 } else { stat.stx_nlink.max(1) };
         return Ok(Seen {
             metadata: Metadata {
                 kind,
                 modified: timestamp(stat.stx_mtime),
-                mode,
+                mode: u32::from(stat.stx_mode) & 0o7777,
                 uid: stat.stx_uid,
                 gid: stat.stx_gid,
                 attributes: Attributes::None,
@@ -103,7 +98,6 @@ fn look_with(directory: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<S
                 changed: timestamp(stat.stx_ctime),
                 unlinked: stat.stx_nlink == 0,
             },
-            is_foreign,
             may_have_holes: stat.stx_blocks.saturating_mul(BLOCK_BYTES) < stat.stx_size,
         });
     }

@@ -4,8 +4,8 @@
 //! root, without following a symbolic link, and everything done in it is done by a single name relative
 //! to its descriptor. So whatever somebody else swaps in meanwhile, nothing outside the root is touched.
 //!
-//! From low to high: unlock, attributes, root, metadata, names, directories, purge, aside, unsynced, disk, `file_version`, version, basis,
-//! probe, tree, batch, `open_file`, held; the two ports on top.
+//! From low to high: unlock, attributes, root, metadata, names, directories, purge, aside, unsynced, disk, `file_version`, version, link, basis,
+//! probe, tree, batch, staged, `open_file`, held; the two ports on top.
 
 mod aside;
 mod attributes;
@@ -15,12 +15,14 @@ mod directories;
 mod disk;
 mod file_version;
 mod held;
+mod link;
 mod metadata;
 mod names;
 mod open_file;
 mod probe;
 mod purge;
 pub(in crate::adapters) mod root;
+mod staged;
 mod tree;
 mod unlock;
 mod unsynced;

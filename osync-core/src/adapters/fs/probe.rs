@@ -2,14 +2,16 @@
 
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{self, Gid, Mode, Uid};
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 use rustix::process::geteuid;
 
 use crate::adapters::fs::attributes::Holder;
 use crate::adapters::fs::metadata::look_at;
-use crate::adapters::fs::version::Versions;
+use crate::adapters::fs::version::{Versions, make};
 use crate::model::attributes::{Attribute, Class, Classes};
 use crate::model::fidelity::Fidelity;
+use crate::model::metadata::{Device, Kind};
+use crate::model::nodes::Nodes;
 
 /// An owner and group that files do not have by themselves.
 const STRANGER: u32 = 54_321;
@@ -28,7 +30,8 @@ const ACCESS_LIST: [u8; 44] = [
 /// or may not be written now, everything is taken to be possible.
 pub(super) fn fidelity(versions: &Versions, root: BorrowedFd<'_>) -> Fidelity {
     let is_superuser = geteuid().is_root();
-    let mut fidelity = Fidelity { owner: is_superuser, set_id: is_superuser, ..Fidelity::FULL };
+    let (owner, nodes) = (is_superuser, Nodes::NONE);
+    let mut fidelity = Fidelity { owner, set_id: is_superuser, nodes, ..Fidelity::FULL };
     match versions.file(root, 0o600) {
         Ok(version) => {
             let file = version.descriptor();
@@ -38,6 +41,31 @@ pub(super) fn fidelity(versions: &Versions, root: BorrowedFd<'_>) -> Fidelity {
         Err(errno) => log::debug!("the target cannot be tried: {errno}"),
     }
     fidelity
+}
+
+/// Which sockets and devices can be made, given leave; what cannot is told of here, once.
+pub(super) fn nodes(versions: &Versions) -> Nodes {
+    // Unlike that of an overlay's whiteout, this number is nobody's but the superuser's.
+    let device = Kind::CharacterDevice(Device { major: 1, minor: 3 });
+    let can_make = |what: &str, kind: &Kind| {
+        let made = versions.aside.place().and_then(|mut place| {
+            make(kind, &place)?;
+            place.fill();
+            Ok(())
+        });
+        match made {
+            // The target may take nothing at all at present.
+            Ok(()) | Err(Errno::NOSPC | Errno::DQUOT | Errno::ROFS) => true,
+            Err(errno) => {
+                log::warn!("the target cannot hold {what}, which are left out: {errno}");
+                false
+            }
+        }
+    };
+    Nodes {
+        sockets: can_make("sockets", &Kind::Socket),
+        devices: can_make("device nodes", &device),
+    }
 }
 
 fn keeps_owner(file: BorrowedFd<'_>) -> Result<bool> {

@@ -21,6 +21,7 @@ use crate::adapters::fs::metadata::{look, look_closely};
 use crate::adapters::fs::names::Listings;
 use crate::adapters::fs::probe;
 use crate::adapters::fs::root::Root;
+use crate::adapters::fs::staged::Staged;
 use crate::adapters::fs::tree::{Missing, Tree};
 use crate::adapters::fs::unlock::unlocked;
 use crate::adapters::fs::unsynced::Unsynced;
@@ -30,7 +31,7 @@ use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
-use crate::ports::sink::{Basis, NewFile, Sink, SinkError, StagedFile, copy_bytes};
+use crate::ports::sink::{Basis, NewFile, Sink, SinkError, StagedFile};
 
 /// A directory and everything below it, for writing.
 ///
@@ -70,11 +71,26 @@ impl DirectorySink {
     /// This sink, removing nothing: what the source has not stays, and a directory that is to make way for something
     /// else is a problem. What is overwritten or renamed is as without it.
     #[must_use]
-    pub fn without_removals(mut self) -> Self {
+    pub fn without_removals(self) -> Self {
+        self.changed(|tree| tree.versions.keeps_all = true)
+    }
+
+    /// This sink, making sockets and device nodes if the source has some, as far as the target can hold them. Without
+    /// this leave it makes none, whatever a source sends.
+    #[must_use]
+    pub fn with_devices(self) -> Self {
+        self.changed(|tree| {
+            tree.fidelity.nodes = probe::nodes(&tree.versions);
+            tree.versions.fidelity = tree.fidelity;
+            tree.versions.aside.tidy();
+        })
+    }
+
+    fn changed(mut self, change: impl FnOnce(&mut Tree)) -> Self {
         match Arc::get_mut(&mut self.tree) {
-            Some(tree) => tree.versions.keeps_all = true,
+            Some(tree) => change(tree),
             // Called while files are being written, which is not what it is for.
-            None => log::error!("a sink that is in use cannot be told to remove nothing"),
+            None => log::error!("a sink that is in use cannot be changed"),
         }
         self
     }
@@ -346,43 +362,5 @@ impl Sink for DirectorySink {
     fn tidy(&self) {
         self.tree.versions.disk.tidy();
         self.tree.versions.aside.tidy();
-    }
-}
-
-/// A file on its way into the tree.
-#[derive(Debug)]
-struct Staged {
-    // Before the tree: its place in the private directory goes first.
-    version: FileVersion,
-    tree: Arc<Tree>,
-    path: RelPath,
-}
-
-impl StagedFile for Staged {
-    fn append(&mut self, chunk: &[u8]) -> Result<(), SinkError> {
-        let appended = self.version.append(chunk);
-        appended.map_err(|errno| self.tree.failed("write", &self.path, errno))
-    }
-
-    fn skip(&mut self, bytes: u64) -> Result<(), SinkError> {
-        let skipped = self.version.skip(bytes);
-        skipped.map_err(|errno| self.tree.failed("write", &self.path, errno))
-    }
-
-    fn copy(&mut self, basis: &dyn Basis, offset_bytes: u64, bytes: u64) -> Result<(), SinkError> {
-        let mut shared_bytes = 0;
-        let any: &dyn Any = basis;
-        if let Some(basis) = any.downcast_ref::<FileBasis>() {
-            let shared = basis.share(offset_bytes, bytes, self.version.descriptor());
-            shared_bytes = shared.map_err(|errno| self.tree.failed("write", &self.path, errno))?;
-        }
-        copy_bytes(self, basis, offset_bytes + shared_bytes, bytes - shared_bytes)
-    }
-
-    fn commit(mut self: Box<Self>, metadata: &Metadata) -> Result<(), SinkError> {
-        let Self { version, tree, path } = &mut *self;
-        tree.put("write", path, |directory, name| {
-            tree.versions.publish(version, metadata, directory, name)
-        })
     }
 }

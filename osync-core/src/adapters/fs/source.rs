@@ -22,6 +22,7 @@ use crate::model::attributes::Attributes;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata, Stamp};
 use crate::model::name::Name;
+use crate::model::nodes::Nodes;
 use crate::model::rel_path::{RelPath, RelPathError};
 use crate::ports::source::{NamePage, Page, Source, SourceDirectory, SourceError, SourceFile};
 
@@ -38,12 +39,13 @@ type Part<T> = (Vec<(Name, T)>, bool);
 
 /// A directory and everything below it, for reading.
 ///
-/// Sockets and devices are left out, and so is `.osync` at the root, which a sink keeps for itself.
+/// Sockets and devices are left out without leave, and so is `.osync` at the root, which a sink keeps for itself.
 #[derive(Debug)]
 pub struct DirectorySource {
     root: Root,
     listings: Listings,
     pub(super) reader: AttributeReader,
+    nodes: Nodes,
     has_warned: AtomicBool,
 }
 
@@ -71,7 +73,13 @@ impl DirectorySource {
 
     fn on(root: Root, reader: AttributeReader) -> Self {
         let has_warned = AtomicBool::new(false);
-        Self { root, listings: Listings::default(), reader, has_warned }
+        Self { root, listings: Listings::default(), reader, nodes: Nodes::NONE, has_warned }
+    }
+
+    /// This source, telling of sockets and devices too.
+    #[must_use]
+    pub fn with_devices(self) -> Self {
+        Self { nodes: Nodes::ALL, ..self }
     }
 
     /// Runs `operation` on the directory above `path` and the name there; `None` if it finds nothing.
@@ -121,12 +129,15 @@ impl DirectorySource {
     }
 
     /// Leaves out what is not replicated.
-    fn known(&self, directory: &RelPath, seen: Option<Seen>) -> Option<Seen> {
+    pub(super) fn known(&self, directory: &RelPath, seen: Option<Seen>) -> Option<Seen> {
         let seen = seen?;
-        if seen.is_foreign && !self.has_warned.swap(true, Ordering::Relaxed) {
-            log::warn!("sockets and devices are not replicated; the first was seen in {directory}");
+        let is_known = self.nodes.allow(&seen.metadata.kind);
+        if !is_known && !self.has_warned.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "sockets and devices are left out without --devices; the first was seen in {directory}"
+            );
         }
-        (!seen.is_foreign).then_some(seen)
+        is_known.then_some(seen)
     }
 
     /// The names of `directory` above `after` that `look` finds something at, `limit` at the most, and
@@ -193,7 +204,7 @@ pub(super) fn failed(verb: &'static str, path: &RelPath, errno: Errno) -> Source
 
 impl Source for DirectorySource {
     fn fidelity(&self) -> Fidelity {
-        Fidelity { attributes: self.reader.classes(), ..Fidelity::FULL }
+        Fidelity { attributes: self.reader.classes(), nodes: self.nodes, ..Fidelity::FULL }
     }
 
     fn metadata(&self, path: &RelPath) -> Result<Option<(Metadata, Stamp)>, SourceError> {
@@ -206,7 +217,8 @@ impl Source for DirectorySource {
         }
         self.in_parent("look at", path, |directory, name| {
             let read = |holder: Holder<'_>| self.reader.read(holder);
-            let seen = look_closely(directory, name, read)?.filter(|seen| !seen.is_foreign);
+            let seen = look_closely(directory, name, read)?;
+            let seen = seen.filter(|seen| self.nodes.allow(&seen.metadata.kind));
             Ok(seen.map(|seen| (seen.metadata, seen.stamp)))
         })
     }

@@ -157,7 +157,7 @@ impl Tree {
     fn mend_open(&self, target: Target<'_>, wanted: &Metadata) -> OsResult<bool> {
         let (Target::Open(descriptor) | Target::Path(descriptor)) = target;
         let seen = look_at(descriptor)?;
-        if seen.is_foreign || seen.metadata.kind != wanted.kind {
+        if seen.metadata.kind != wanted.kind || !self.fidelity.nodes.allow(&wanted.kind) {
             return Ok(false);
         }
         // The time says that the content is the source's: not before it is on disk.

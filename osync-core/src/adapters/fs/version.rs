@@ -6,18 +6,18 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags};
-use rustix::io::{self, Errno, Result};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::{Errno, Result};
 
 use crate::adapters::fs::aside::{Aside, Place};
 use crate::adapters::fs::attributes::AttributeReader;
 use crate::adapters::fs::disk::Disk;
-use crate::adapters::fs::file_version::{FileVersion, WRITE_BYTES_MAX};
-use crate::adapters::fs::metadata::{Seen, Target, apply, look, look_at};
+use crate::adapters::fs::file_version::FileVersion;
+use crate::adapters::fs::metadata::{Target, apply, look, look_at};
 use crate::adapters::fs::root::{PLACE, enter};
 use crate::adapters::fs::unlock::{proc_path, unlocked};
 use crate::model::fidelity::Fidelity;
-use crate::model::metadata::{Kind, Metadata};
+use crate::model::metadata::{Device, Kind, Metadata};
 
 /// What lay where something was put. Descriptors of a replaced directory lead nowhere any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub(super) struct Versions {
     pub(super) disk: Disk,
     /// No directory makes way for anything else, because what it holds would go with it.
     pub(super) keeps_all: bool,
-    fidelity: Fidelity,
-    reader: AttributeReader,
+    pub(super) fidelity: Fidelity,
+    pub(super) reader: AttributeReader,
     lacks_unnamed_files: AtomicBool,
     /// Linking a bare descriptor is a privilege on kernels before 6.10.
     links_by_proc: AtomicBool,
@@ -157,120 +157,24 @@ impl Versions {
         }
     }
 
-    /// Makes a symbolic link or a named pipe at `name` in `directory`, in place of anything.
+    /// Makes anything without content but a directory at `name` in `directory`, in place of anything.
     pub(super) fn special(
         &self,
         metadata: &Metadata,
         directory: BorrowedFd<'_>,
         name: &[u8],
     ) -> Result<Replaced> {
-        let mut place = self.aside.place()?;
-        match &metadata.kind {
-            Kind::Symlink { target } => {
-                fs::symlinkat(&target[..], place.directory(), place.name())?;
-            }
-            Kind::Fifo => fs::mkfifoat(place.directory(), place.name(), Mode::RUSR)?,
-            Kind::File { .. } | Kind::Directory => return Err(Errno::INVAL),
+        // Whatever the source says: the leave is given here.
+        if !self.fidelity.nodes.allow(&metadata.kind) {
+            return Err(Errno::PERM);
         }
+        let mut place = self.aside.place()?;
+        make(&metadata.kind, &place)?;
         place.fill();
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = fs::openat(place.directory(), place.name(), flags, Mode::empty())?;
         apply(Target::Path(made.as_fd()), metadata, None, self.fidelity, self.reader)?;
         self.replace(&mut place, directory, name)
-    }
-
-    /// Makes `name` in `directory` another name of what lies at `to`, in place of anything; `None` if that has not
-    /// the content that `wanted` tells of, or would have more names than it says.
-    pub(super) fn link(
-        &self,
-        wanted: &Metadata,
-        to: (BorrowedFd<'_>, &[u8]),
-        directory: BorrowedFd<'_>,
-        name: &[u8],
-    ) -> Result<Option<Replaced>> {
-        let fits = |seen: &Seen, names: u32| {
-            !seen.is_foreign && seen.metadata.has_content_of(wanted) && names <= wanted.names
-        };
-        let Some(seen) = look(to.0, to.1)?.filter(|seen| !seen.metadata.kind.is_directory()) else {
-            return Ok(None);
-        };
-        // Not even for a moment: another name makes it look changed since.
-        if self.disk.unsynced.doubts(&seen) {
-            return Ok(None);
-        }
-        let identity = |directory: BorrowedFd<'_>, name: &[u8]| -> Result<_> {
-            let stat = fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            Ok((stat.st_dev, stat.st_ino))
-        };
-        let there = match identity(directory, name) {
-            Err(Errno::NOENT) => None,
-            there => Some(there?),
-        };
-        let original = match identity(to.0, to.1) {
-            Err(Errno::NOENT) => return Ok(None),
-            original => original?,
-        };
-        if there == Some(original) {
-            return Ok(fits(&seen, seen.metadata.names).then_some(Replaced::NoDirectory));
-        }
-        let mut place = self.aside.place()?;
-        match fs::linkat(to.0, to.1, place.directory(), place.name(), AtFlags::empty()) {
-            // No links on this file system, none between these two, or no more of them.
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV | Errno::MLINK) => {
-                return self.copy(wanted, to, directory, name);
-            }
-            // It is gone by now.
-            Err(Errno::NOENT) => return Ok(None),
-            linked => linked?,
-        }
-        place.fill();
-        // Looked at under a name that nobody else changes. That name is counted, and becomes this one.
-        let held = look(place.directory(), place.name().as_bytes())?;
-        match held.filter(|held| fits(held, held.metadata.names)) {
-            Some(_) => {
-                if there.is_some() {
-                    self.disk.sync_named(place.directory(), place.name().as_bytes())?;
-                }
-                self.replace(&mut place, directory, name).map(Some)
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// Makes `name` in `directory` like what lies at `to`, where it cannot be another name of it; `None` if that has
-    /// not the content that `wanted` tells of.
-    fn copy(
-        &self,
-        wanted: &Metadata,
-        to: (BorrowedFd<'_>, &[u8]),
-        directory: BorrowedFd<'_>,
-        name: &[u8],
-    ) -> Result<Option<Replaced>> {
-        if look(directory, name)?.is_some_and(|seen| seen.metadata.has_content_of(wanted)) {
-            return Ok(Some(Replaced::NoDirectory));
-        }
-        if !wanted.kind.is_file() {
-            return self.special(wanted, directory, name).map(Some);
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let original = fs::openat(to.0, to.1, flags, Mode::empty())?;
-        let mut version = self.file(directory, wanted.mode)?;
-        let mut buffer = vec![0; WRITE_BYTES_MAX];
-        loop {
-            match io::read(&original, &mut buffer) {
-                Ok(0) => break,
-                Ok(count) => version.append(&buffer[..count])?,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        // Versions are replaced and never changed: what it is now it was before.
-        let seen = [look_at(original.as_fd())?, look_at(version.file.as_fd())?];
-        let is_whole = seen[1].metadata.kind == wanted.kind;
-        if !is_whole || !seen[0].metadata.has_content_of(wanted) {
-            return Ok(None);
-        }
-        self.publish(&mut version, wanted, directory, name).map(Some)
     }
 
     /// Makes an empty directory at `name` in `directory`, in place of something that is none.
@@ -289,7 +193,7 @@ impl Versions {
     }
 
     /// Moves what lies at `place` to `name` in `directory`; what lay there is deleted.
-    fn replace(
+    pub(super) fn replace(
         &self,
         place: &mut Place,
         directory: BorrowedFd<'_>,
@@ -355,6 +259,21 @@ impl Versions {
         self.links_by_proc.store(true, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Makes an entry of this kind at `place`.
+pub(super) fn make(kind: &Kind, place: &Place) -> Result<()> {
+    let (directory, name) = (place.directory(), place.name());
+    let device = |device: &Device| fs::makedev(device.major, device.minor);
+    let (file_type, device) = match kind {
+        Kind::Symlink { target } => return fs::symlinkat(&target[..], directory, name),
+        Kind::Fifo => (FileType::Fifo, 0),
+        Kind::Socket => (FileType::Socket, 0),
+        Kind::CharacterDevice(which) => (FileType::CharacterDevice, device(which)),
+        Kind::BlockDevice(which) => (FileType::BlockDevice, device(which)),
+        Kind::File { .. } | Kind::Directory => return Err(Errno::INVAL),
+    };
+    fs::mknodat(directory, name, file_type, Mode::RUSR, device)
 }
 
 fn set_aside(directory: BorrowedFd<'_>, name: &[u8], place: &mut Place) -> Result<()> {

@@ -8,6 +8,7 @@ use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata, Sighting, Stamp};
 use crate::model::name::Name;
 use crate::model::need::Need;
+use crate::model::nodes::Nodes;
 use crate::model::rel_path::RelPath;
 use crate::ports::source::NamePage;
 use crate::wire::message::Basis;
@@ -24,7 +25,7 @@ pub enum Job {
         after: Option<Name>,
         /// As many entries at the most.
         entries_max: usize,
-        /// What the digest takes in.
+        /// What the digest takes in, and which sockets and devices are left out.
         fidelity: Fidelity,
     },
     /// Part of the names of a directory of which the sink has nothing.
@@ -35,6 +36,8 @@ pub enum Job {
         after: Option<Name>,
         /// As many names at the most.
         names_max: usize,
+        /// Other sockets and devices are left out.
+        nodes: Nodes,
     },
     /// The present state of names of one directory, with the contents of small files.
     Look {
@@ -50,6 +53,8 @@ pub enum Job {
         batch_bytes_max: usize,
         /// What becomes of names that are missing.
         missing: Missing,
+        /// Other sockets and devices count as missing.
+        nodes: Nodes,
     },
     /// What lies at a path to which something was moved.
     Stat {
@@ -57,6 +62,8 @@ pub enum Job {
         path: RelPath,
         /// Where it lay.
         moved_from: RelPath,
+        /// Other sockets and devices count as nothing.
+        nodes: Nodes,
     },
     /// The next bytes of a file. The file stays open from the first such job of a piece of work to its end.
     Read {
@@ -103,6 +110,21 @@ pub enum Job {
 }
 
 impl Job {
+    /// Which sockets and devices the sink keeps it is done for; the others are not to be told of.
+    #[must_use]
+    pub fn nodes(&self) -> Nodes {
+        match self {
+            Self::List { fidelity, .. } => fidelity.nodes,
+            Self::Names { nodes, .. } | Self::Look { nodes, .. } | Self::Stat { nodes, .. } => {
+                *nodes
+            }
+            // Of regular files.
+            Self::Read { .. } | Self::Weigh { .. } | Self::Tail { .. } | Self::Match { .. } => {
+                Nodes::ALL
+            }
+        }
+    }
+
     /// Whether a file is kept open for the work it belongs to.
     #[must_use]
     pub fn holds_file(&self) -> bool {

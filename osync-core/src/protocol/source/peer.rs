@@ -166,7 +166,13 @@ impl SinkPeer<Initialisation> {
         now: Instant,
         out: &mut Vec<Output>,
     ) -> SinkPeer<Transferring> {
+        let told = fidelity.nodes;
         let fidelity = fidelity.common(self.phase.fidelity);
+        if fidelity.nodes != told {
+            let are_sockets_kept = fidelity.nodes.sockets || !told.sockets;
+            let what = if are_sockets_kept { "device nodes" } else { "sockets and device nodes" };
+            log::warn!("{what} are left out for {}, which does not keep them", self.id);
+        }
         self.say(Message::RegistrationSuccessAcknowledgement { fidelity }, out);
         let transfer = Transfer::new(
             &self.session,

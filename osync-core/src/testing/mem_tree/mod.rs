@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::attributes::{Attribute, Attributes};
 use crate::model::fidelity::Fidelity;
-use crate::model::metadata::{Kind, Metadata};
+use crate::model::metadata::{Device, Kind, Metadata};
 use crate::model::rel_path::RelPath;
 use crate::model::timestamp::Timestamp;
 use crate::testing::mem_tree::state::State;
@@ -100,6 +100,16 @@ impl MemTree {
     /// Makes a new named pipe of mode 0o644 in place of whatever lies there.
     pub fn fifo(&self, path: impl AsRef<[u8]>) {
         self.put_new(path.as_ref(), Kind::Fifo, 0o644);
+    }
+
+    /// Makes a new socket of mode 0o755 in place of whatever lies there.
+    pub fn socket(&self, path: impl AsRef<[u8]>) {
+        self.put_new(path.as_ref(), Kind::Socket, 0o755);
+    }
+
+    /// Makes a new device node of mode 0o660 in place of whatever lies there.
+    pub fn device(&self, path: impl AsRef<[u8]>, device: Device) {
+        self.put_new(path.as_ref(), Kind::CharacterDevice(device), 0o660);
     }
 
     /// Removes an entry and everything below it; returns whether there was one. Not the root.

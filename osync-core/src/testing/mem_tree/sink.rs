@@ -98,6 +98,9 @@ impl Sink for MemTree {
     }
 
     fn make_special(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
+        if !self.fidelity.nodes.allow(&metadata.kind) {
+            return Err(SinkError::NoLeave { path: path.clone() });
+        }
         self.put("make", path, metadata, Vec::new())
     }
 

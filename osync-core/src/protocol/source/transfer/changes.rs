@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::model::change::{Change, Touch};
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
+use crate::protocol::source::job::Job;
 use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::What;
 use crate::queue::mark::{Extent, Lane, Urgency};
@@ -135,12 +136,8 @@ impl Transfer {
                     );
                 }
             }
-            self.read(
-                id,
-                crate::protocol::source::job::Job::Stat { path: to, moved_from: from },
-                256,
-                out,
-            );
+            let nodes = self.fidelity.nodes;
+            self.read(id, Job::Stat { path: to, moved_from: from, nodes }, 256, out);
             return true;
         }
         false

@@ -276,6 +276,7 @@ impl Transfer {
             takes_linked,
             batch_bytes_max: usize::try_from(self.batch_bytes_max()).unwrap_or(usize::MAX),
             missing: self.missing(may_remove),
+            nodes: self.fidelity.nodes,
         };
         self.read(id, job, reserved_bytes, out);
         Some(id)
@@ -322,10 +323,10 @@ impl Transfer {
         let Some(index) = agenda.visits.iter().rposition(is_free) else { return false };
         let visit = self.agenda(lane).visits.remove(index);
         let (directory, after) = (visit.directory.clone(), visit.after.clone());
+        let fidelity = self.fidelity;
         let job = if visit.is_push {
-            Job::Names { directory, after, names_max: PAGE_ENTRIES_MAX }
+            Job::Names { directory, after, names_max: PAGE_ENTRIES_MAX, nodes: fidelity.nodes }
         } else {
-            let fidelity = self.fidelity;
             Job::List { directory, after, entries_max: PAGE_ENTRIES_MAX, fidelity }
         };
         let id = self.begin(lane, visit.born, What::Page { visit, page: None });

@@ -9,7 +9,7 @@ use crate::model::rel_path::RelPath;
 use crate::model::timestamp::Timestamp;
 use crate::ports::sink::SinkError;
 use crate::testing::conformance::sink::{
-    PLAIN, SORTS, SinkFixture, Sort, assert_is, file, of_kind, put, rel, settled,
+    NULL, PLAIN, SinkFixture, Sort, assert_is, file, kinds, of_kind, put, rel, settled, sorts,
 };
 
 pub(super) fn files_get_content_metadata_and_parents(fixture: &dyn SinkFixture) {
@@ -28,8 +28,8 @@ pub(super) fn files_get_content_metadata_and_parents(fixture: &dyn SinkFixture) 
 pub(super) fn every_kind_replaces_every_kind(fixture: &dyn SinkFixture) {
     let sink = fixture.sink();
     sink.make_directory(&rel("d")).expect(PLAIN);
-    for before in SORTS {
-        for after in SORTS {
+    for before in sorts(sink) {
+        for after in sorts(sink) {
             put(sink, "d/x", before);
             if before == Sort::Directory {
                 put(sink, "d/x/below/file", Sort::File);
@@ -47,14 +47,31 @@ pub(super) fn every_kind_replaces_every_kind(fixture: &dyn SinkFixture) {
             match after {
                 Sort::File => assert_eq!(content.as_deref(), Some(&b"whole"[..])),
                 Sort::Staged => assert_eq!(content.as_deref(), Some(&b"pieces"[..])),
-                Sort::Absent | Sort::Directory | Sort::Symlink | Sort::Fifo => {
-                    assert_eq!(content, None);
-                }
+                Sort::Absent
+                | Sort::Directory
+                | Sort::Symlink
+                | Sort::Fifo
+                | Sort::Socket
+                | Sort::Device => assert_eq!(content, None),
             }
             put(sink, "d/x", Sort::Absent);
         }
     }
     assert_eq!(settled(fixture), ["", "d"].map(rel));
+}
+
+pub(super) fn nothing_is_made_without_leave(fixture: &dyn SinkFixture) {
+    let sink = fixture.sink();
+    put(sink, "x", Sort::File);
+    for kind in [Kind::Socket, NULL].into_iter().filter(|kind| !sink.fidelity().nodes.allow(kind)) {
+        let refused = [
+            sink.make_special(&rel("x"), &of_kind(sink, kind.clone())),
+            sink.make_special(&rel("y"), &of_kind(sink, kind)),
+        ];
+        assert!(refused.iter().all(Result::is_err), "{refused:?}");
+    }
+    assert_eq!(fixture.content(&rel("x")).as_deref(), Some(&b"whole"[..]));
+    assert_eq!(settled(fixture), ["", "x"].map(rel));
 }
 
 pub(super) fn a_directory_that_exists_stays_as_it_is(fixture: &dyn SinkFixture) {
@@ -139,7 +156,7 @@ pub(super) fn what_is_passed_over_is_a_hole(fixture: &dyn SinkFixture) {
 pub(super) fn set_metadata_changes_what_it_was_told_of_only(fixture: &dyn SinkFixture) {
     let sink = fixture.sink();
     let later = Timestamp { seconds: -2, nanoseconds: 500_000_000 };
-    for sort in [Sort::File, Sort::Directory, Sort::Symlink, Sort::Fifo] {
+    for sort in kinds(sink) {
         let mut metadata = put(sink, "x", sort).expect("something was put");
         metadata.modified = later;
         metadata.mode = 0o701;
@@ -170,7 +187,7 @@ pub(super) fn set_metadata_changes_what_it_was_told_of_only(fixture: &dyn SinkFi
 
 pub(super) fn attributes_are_set_changed_and_removed(fixture: &dyn SinkFixture) {
     let sink = fixture.sink();
-    for sort in [Sort::File, Sort::Directory, Sort::Symlink, Sort::Fifo] {
+    for sort in kinds(sink) {
         let mut metadata = put(sink, "x", sort).expect("something was put");
         // Linux lets only files and directories have the user's.
         let is_plain = matches!(sort, Sort::File | Sort::Directory);
@@ -206,8 +223,13 @@ pub(super) fn attributes_are_set_changed_and_removed(fixture: &dyn SinkFixture) 
 /// One of every kind that is not `kind`.
 fn other_kinds(kind: &Kind) -> Vec<Kind> {
     let target = (*b"elsewhere").into();
-    let all =
-        [Kind::File { size_bytes: 77 }, Kind::Directory, Kind::Symlink { target }, Kind::Fifo];
+    let all = [
+        Kind::File { size_bytes: 77 },
+        Kind::Directory,
+        Kind::Symlink { target },
+        Kind::Fifo,
+        NULL,
+    ];
     all.into_iter().filter(|other| other != kind).collect()
 }
 

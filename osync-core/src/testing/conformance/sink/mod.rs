@@ -8,7 +8,8 @@ mod links;
 mod names;
 
 use crate::model::attributes::Attributes;
-use crate::model::metadata::{Kind, Metadata};
+use crate::model::metadata::{Device, Kind, Metadata};
+use crate::model::nodes::Nodes;
 use crate::model::rel_path::RelPath;
 use crate::model::timestamp::Timestamp;
 use crate::ports::sink::Sink;
@@ -28,9 +29,10 @@ pub trait SinkFixture: Sync {
 /// # Panics
 /// With the rule that is broken.
 pub fn check<F: SinkFixture>(mut make: impl FnMut() -> F) {
-    let rules: [fn(&dyn SinkFixture); 21] = [
+    let rules: [fn(&dyn SinkFixture); 22] = [
         content::files_get_content_metadata_and_parents,
         content::every_kind_replaces_every_kind,
+        content::nothing_is_made_without_leave,
         content::a_directory_that_exists_stays_as_it_is,
         content::staged_versions_are_invisible_until_committed,
         content::a_dropped_version_leaves_nothing,
@@ -66,10 +68,26 @@ enum Sort {
     Directory,
     Symlink,
     Fifo,
+    Socket,
+    Device,
 }
 
-const SORTS: [Sort; 6] =
-    [Sort::Absent, Sort::File, Sort::Staged, Sort::Directory, Sort::Symlink, Sort::Fifo];
+/// Every sort that this sink may have.
+fn sorts(sink: &dyn Sink) -> Vec<Sort> {
+    use Sort::{Absent, Device, Directory, Fifo, File, Socket, Staged, Symlink};
+    let Nodes { sockets, devices } = sink.fidelity().nodes;
+    let nodes = [sockets.then_some(Socket), devices.then_some(Device)];
+    let always = [Absent, File, Staged, Directory, Symlink, Fifo];
+    always.into_iter().chain(nodes.into_iter().flatten()).collect()
+}
+
+/// Every kind of entry that this sink may have, once.
+fn kinds(sink: &dyn Sink) -> Vec<Sort> {
+    sorts(sink).into_iter().filter(|sort| !matches!(sort, Sort::Absent | Sort::Staged)).collect()
+}
+
+/// A device that does no harm.
+const NULL: Kind = Kind::CharacterDevice(Device { major: 1, minor: 3 });
 
 /// Puts one of `sort` at `path`, and returns what should lie there then.
 fn put(sink: &dyn Sink, path: &str, sort: Sort) -> Option<Metadata> {
@@ -96,19 +114,24 @@ fn put(sink: &dyn Sink, path: &str, sort: Sort) -> Option<Metadata> {
             sink.make_directory(&path).expect(PLAIN);
             sink.metadata(&path).expect(PLAIN).expect("it was made")
         }
-        Sort::Symlink => {
-            let target = (*b"no/such").into();
-            let metadata = of_kind(sink, Kind::Symlink { target });
-            sink.make_special(&path, &metadata).expect(PLAIN);
-            metadata
-        }
-        Sort::Fifo => {
-            let metadata = of_kind(sink, Kind::Fifo);
+        Sort::Symlink | Sort::Fifo | Sort::Socket | Sort::Device => {
+            let metadata = of_kind(sink, kind_of(sort));
             sink.make_special(&path, &metadata).expect(PLAIN);
             metadata
         }
     };
     Some(metadata)
+}
+
+fn kind_of(sort: Sort) -> Kind {
+    match sort {
+        Sort::Socket => Kind::Socket,
+        Sort::Device => NULL,
+        Sort::Fifo => Kind::Fifo,
+        Sort::Absent | Sort::File | Sort::Staged => Kind::File { size_bytes: 0 },
+        Sort::Directory => Kind::Directory,
+        Sort::Symlink => Kind::Symlink { target: (*b"no/such").into() },
+    }
 }
 
 /// What a call says that has no reason to fail.
