@@ -1,19 +1,24 @@
 //! Random changes of every kind, several hundred a second, the same for the same seed.
 
-use std::fs::{self, OpenOptions};
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::program::SOON;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::program::{SOON, spawn};
 use crate::{tree, wait};
 
 /// Pause between two changes; with the changes' own time this gives 300 to 800 a second.
 const PAUSE: Duration = Duration::from_millis(1);
+/// Files that stay open, to be written to long after they were made, renamed or removed.
+const OPEN_MAX: usize = 8;
 
 /// A thread that changes a tree until it is told to stop.
 #[derive(Debug)]
@@ -27,16 +32,15 @@ impl Churn {
     pub(crate) fn start(root: &Path, seed: u64) -> Self {
         let (stop, changes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (root, is_stopped, made) = (root.to_owned(), Arc::clone(&stop), Arc::clone(&changes));
-        let thread = thread::Builder::new()
-            .spawn(move || {
-                let mut random = Random(seed);
-                while !is_stopped.load(Ordering::Relaxed) {
-                    change(&root, &mut random);
-                    made.fetch_add(1, Ordering::Relaxed);
-                    thread::sleep(PAUSE);
-                }
-            })
-            .unwrap();
+        let thread = spawn(move || {
+            let mut random = Random(seed);
+            let mut open = VecDeque::new();
+            while !is_stopped.load(Ordering::Relaxed) {
+                change(&root, &mut random, &mut open);
+                made.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(PAUSE);
+            }
+        });
         Self { stop, changes, thread }
     }
 
@@ -56,10 +60,10 @@ impl Churn {
 }
 
 /// Makes one change. That the random choice is impossible (no such file, not empty) is part of the game.
-fn change(root: &Path, random: &mut Random) {
+fn change(root: &Path, random: &mut Random, open: &mut VecDeque<File>) {
     let (path, other) = (random.path(root), random.path(root));
     let content = vec![b'a' + random.below(26).to_le_bytes()[0]; random.size()];
-    let result = match random.below(15) {
+    let result = match random.below(20) {
         0..=2 => fs::write(&path, content),
         3 => OpenOptions::new()
             .append(true)
@@ -81,6 +85,33 @@ fn change(root: &Path, random: &mut Random) {
         }),
         11 => symlink("n1", &path),
         12 | 13 => fs::hard_link(&path, &other),
+        14 => {
+            renameat_with(CWD, &path, CWD, &other, RenameFlags::EXCHANGE).map_err(io::Error::from)
+        }
+        // A directory, or whatever is there, makes way for a link.
+        15 => fs::rename(&path, root.join("aside"))
+            .and_then(|()| symlink(other.file_name().unwrap(), &path))
+            .and_then(|()| {
+                fs::remove_dir_all(root.join("aside"))
+                    .or_else(|_| fs::remove_file(root.join("aside")))
+            }),
+        16 => File::options().write(true).open(&path).map(|file| {
+            open.push_back(file);
+            if open.len() > OPEN_MAX {
+                open.pop_front();
+            }
+        }),
+        17 => open.pop_front().map_or(Ok(()), |file| {
+            let written = file.write_all_at(&content, random.below(3_000));
+            open.push_back(file);
+            written
+        }),
+        18 => path.symlink_metadata().map(|metadata| {
+            if metadata.is_file() || metadata.is_dir() {
+                let value = random.below(1_000).to_le_bytes();
+                tree::set_attribute(&path, "user.osync.test", &value);
+            }
+        }),
         _ => path.symlink_metadata().map(|_| tree::set_modified(&path, 1_000_000_000, 7)),
     };
     if let Err(error) = result {

@@ -1,42 +1,60 @@
 //! Ends that die and come back while the tree changes, and ends that are asked to go.
 
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::cable::Cable;
 use crate::churn::Churn;
 use crate::program::{Addresses, Osync, SOON, arguments};
 use crate::tree::{self, Pair};
 use crate::wait;
+use crate::witness::Witness;
 
-/// Times that each end is killed.
-const KILLS: u64 = 3;
+/// How often each end is killed, if not [`KILLS_DEFAULT`] times; two hundred take a quarter of an hour.
+const KILLS: &str = "OSYNC_TEST_KILLS";
+const KILLS_DEFAULT: u64 = 3;
 /// Changes between two kills: an end is hit while it compares and while it follows.
 const CHANGES_PER_LIFE: u64 = 250;
+/// How long a sink stands still now and then; longer than a silent peer is waited for.
+const STANDSTILL: Duration = Duration::from_secs(8);
 
 #[test]
 fn killed_ends_started_again_converge_and_leave_nothing_behind() {
     let pair = Pair::new();
     tree::fill(&pair.source, 60, 25);
     let addresses = Addresses::free();
+    let cable = Cable::to(&addresses);
     let start_source = || addresses.start_source(&pair.source);
-    let start_sink = || addresses.start_sink(&pair.target);
+    let start_sink = || cable.addresses().start_sink(&pair.target);
     let churn = Churn::start(&pair.source, 0x05ee_d001);
+    let witness = Witness::start(&pair.source, &pair.target);
+    let kills = std::env::var(KILLS).map_or(KILLS_DEFAULT, |kills| kills.parse().unwrap());
 
     let (mut source, mut sink) = (start_source(), start_sink());
     sink.wait_line("registered: ");
-    for round in 0..KILLS {
-        churn.wait_changes(CHANGES_PER_LIFE * round);
+    for round in 0..kills {
+        churn.wait_changes(CHANGES_PER_LIFE * (round % 3));
         sink.kill();
         sink = start_sink();
         sink.wait_line("registered: ");
+        if round % 20 == 1 {
+            sink.signal(Signal::STOP);
+            thread::sleep(STANDSTILL);
+            sink.signal(Signal::CONT);
+        }
         churn.wait_changes(CHANGES_PER_LIFE);
+        if round % 3 == 1 {
+            cable.cut();
+            churn.wait_changes(CHANGES_PER_LIFE);
+        }
         source.kill();
         source = start_source();
         source.wait_line("registered: ");
     }
     churn.wait_changes(CHANGES_PER_LIFE);
-    println!("{} changes", churn.stop());
+    println!("{} changes, {} whole versions seen", churn.stop(), witness.stop());
 
     pair.assert_equal_within(SOON, "after the kills");
     sink.terminate();

@@ -2,15 +2,13 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::cable::Wire;
 use crate::program::{Addresses, Osync, SOON, arguments, command};
 use crate::tree::{self, Pair};
 use crate::wait;
@@ -167,8 +165,8 @@ fn strangers_get_not_one_byte_of_the_application() {
     guarded.source.wait_line("it offers no key (NULL or PLAIN)");
 
     // A real sink whose key is not listed, through a wire that counts what comes back.
-    let [control, data] = [&guarded.addresses.control, &guarded.addresses.data]
-        .map(|address| CountingWire::to(address.strip_prefix("tcp://").unwrap()));
+    let [control, data] =
+        [&guarded.addresses.control, &guarded.addresses.data].map(|address| Wire::to(address));
     let source_key = guarded.keys.join("source/osync.pub");
     let sink = Osync::start(arguments![
         "sink",
@@ -184,10 +182,10 @@ fn strangers_get_not_one_byte_of_the_application() {
     ]);
     guarded.source.wait_line("is not in ");
     sink.wait_line("does not let this sink's key in");
-    let connections = control.connections.load(Ordering::Relaxed);
-    let returned = control.returned_bytes.load(Ordering::Relaxed);
+    let connections = control.connections();
+    let returned = control.returned_bytes();
     assert!(returned <= connections * REFUSAL_BYTES_MAX, "{returned} bytes in {connections}");
-    assert_eq!(data.connections.load(Ordering::Relaxed), 0);
+    assert_eq!(data.connections(), 0);
 
     // A listed key, but meant for another source.
     let sink = guarded.start_sink(&other, Some(&unlisted), "other");
@@ -290,49 +288,4 @@ fn greet(address: &str, mechanism: &str) -> io::Result<u64> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// A port that leads to another and counts what comes back from there.
-struct CountingWire {
-    address: String,
-    connections: Arc<AtomicU64>,
-    returned_bytes: Arc<AtomicU64>,
-}
-
-impl CountingWire {
-    fn to(target: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("tcp://{}", listener.local_addr().unwrap());
-        let wire = Self { address, connections: Arc::default(), returned_bytes: Arc::default() };
-        let (target, connections) = (target.to_owned(), Arc::clone(&wire.connections));
-        let returned_bytes = Arc::clone(&wire.returned_bytes);
-        let accept = move || {
-            for near in listener.incoming().map_while(Result::ok) {
-                connections.fetch_add(1, Ordering::Relaxed);
-                let Ok(far) = TcpStream::connect(&target) else { continue };
-                let (near_in, far_in) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-                let returned_bytes = Arc::clone(&returned_bytes);
-                copy_on_a_thread(near_in, far, Arc::default());
-                copy_on_a_thread(far_in, near, returned_bytes);
-            }
-        };
-        thread::Builder::new().spawn(accept).unwrap();
-        wire
-    }
-}
-
-fn copy_on_a_thread(mut from: TcpStream, mut to: TcpStream, copied_bytes: Arc<AtomicU64>) {
-    let copy = move || {
-        let mut bytes = [0; 4096];
-        while let Ok(count @ 1..) = from.read(&mut bytes) {
-            copied_bytes.fetch_add(count as u64, Ordering::Relaxed);
-            if to.write_all(&bytes[..count]).is_err() {
-                break;
-            }
-        }
-        // Both fail only if it is closed already.
-        to.shutdown(Shutdown::Both).ok();
-        from.shutdown(Shutdown::Both).ok();
-    };
-    thread::Builder::new().spawn(copy).unwrap();
 }

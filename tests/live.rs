@@ -5,13 +5,13 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::FallocateFlags;
 
 use crate::program::{Osync, SOON, arguments, start_source};
+use crate::shell::{is_installed, run};
 use crate::tree::{self, Pair};
 
 /// Changes whose way is timed.
@@ -99,10 +99,14 @@ const CHANGES: [Change; 45] = [
     }),
     ("pipe", |root| tree::make_fifo(root.join("pipe"))),
     ("mkdir -p and a file at once", |root| {
-        shell(root, "mkdir -p a/b/c && echo x >a/b/c/d");
+        run(root, "mkdir -p a/b/c && echo x >a/b/c/d", &[]);
     }),
     ("directories into directories", |root| {
-        shell(root, "for i in 1 2 3 4 5 6 7 8 9; do mkdir -p m/$i/x/y; echo $i >m/$i/x/y/z; done");
+        run(
+            root,
+            "for i in 1 2 3 4 5 6 7 8 9; do mkdir -p m/$i/x/y; echo $i >m/$i/x/y/z; done",
+            &[],
+        );
     }),
     ("rename of a directory", |root| {
         fs::rename(root.join("m"), root.join("moved")).unwrap();
@@ -119,15 +123,19 @@ const CHANGES: [Change; 45] = [
         fs::rename(root.join("inside"), root.parent().unwrap().join("gone")).unwrap();
     }),
     ("tar x", |root| {
-        shell(root, "tar c d3 d4 | (mkdir unpacked && cd unpacked && tar x)");
+        run(root, "tar c d3 d4 | (mkdir unpacked && cd unpacked && tar x)", &[]);
     }),
     ("git checkout", |root| {
         let setup = "git init -q r && cd r && git config user.email a@b && git config user.name a";
         let commits = "cp -r ../d5 . && git add . && git commit -qm 1 && git checkout -qb two \
                        && git rm -qr d5/e5 && echo 2 >new && git add . && git commit -qm 2";
-        shell(root, &format!("{setup} && {commits} && git checkout -q - && git checkout -q two"));
+        run(
+            root,
+            &format!("{setup} && {commits} && git checkout -q - && git checkout -q two"),
+            &[],
+        );
     }),
-    ("rm -r", |root| shell(root, "rm -r unpacked moved a d0")),
+    ("rm -r", |root| run(root, "rm -r unpacked moved a d0", &[])),
     ("another name", |root| {
         tree::write(root, "first", "of several names");
         fs::hard_link(root.join("first"), root.join("second")).unwrap();
@@ -150,18 +158,18 @@ const CHANGES: [Change; 45] = [
         fs::rename(root.join("d2"), root.join("e2")).unwrap();
     }),
     ("another name in place of something", |root| {
-        shell(root, "ln -f first renamed");
+        run(root, "ln -f first renamed", &[]);
     }),
     ("removal of one of several names", |root| fs::remove_file(root.join("first")).unwrap()),
     ("write through one of several names and its removal", |root| {
-        shell(root, "echo gone >renamed && rm renamed");
+        run(root, "echo gone >renamed && rm renamed", &[]);
     }),
     ("more names of a link and a pipe", |root| {
-        shell(root, "ln -P link link2; ln pipe pipe2");
+        run(root, "ln -P link link2; ln pipe pipe2", &[]);
     }),
-    ("a copy of a tree by links", |root| shell(root, "cp -al d4 copied")),
+    ("a copy of a tree by links", |root| run(root, "cp -al d4 copied", &[])),
     ("swap of two things of several names", |root| {
-        shell(root, "echo 1 >o; ln o o2; echo 2 >p; ln p p2; mv o2 x; mv p2 o2; mv x p2");
+        run(root, "echo 1 >o; ln o o2; echo 2 >p; ln p p2; mv o2 x; mv p2 o2; mv x p2", &[]);
     }),
 ];
 
@@ -246,18 +254,4 @@ fn make_every_change(pair: &Pair) {
         change(&pair.source);
         pair.assert_equal_within(SOON, name);
     }
-}
-
-fn shell(directory: &Path, script: &str) {
-    let status = Command::new("sh")
-        .args(["-ec", script])
-        .current_dir(directory)
-        .stdout(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success(), "{script}");
-}
-
-fn is_installed(tool: &str) -> bool {
-    Command::new(tool).arg("--version").stdout(Stdio::null()).status().is_ok()
 }

@@ -1,14 +1,18 @@
 //! End to end: the built program on real directories, in one process and over loopback ZeroMQ.
 //!
 //! `program` runs osync and reads its log, `tree` makes trees and compares them completely, `churn`
-//! changes them at random, `wait` waits. The rest are tests, one file a theme.
+//! changes them at random, `witness` tells torn files, `cable` is cut, `shell` runs other programs, `wait`
+//! waits. The rest are tests, one file a theme.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod wait;
 mod program;
 mod tree;
+mod shell;
 mod churn;
+mod cable;
+mod witness;
 
 mod arguments;
 mod attacks;
@@ -27,6 +31,7 @@ mod once;
 mod problems;
 mod relay;
 mod small_target;
+mod real_programs;
 mod unsteady;
 mod swaps;
 mod vanishing;

@@ -56,13 +56,11 @@ impl Osync {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
-        let reader = thread::Builder::new()
-            .spawn(move || {
-                for line in stderr.split(b'\n').map_while(Result::ok) {
-                    lines.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
-                }
-            })
-            .unwrap();
+        let reader = spawn(move || {
+            for line in stderr.split(b'\n').map_while(Result::ok) {
+                lines.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+            }
+        });
         Self { child, log, reader: Some(reader) }
     }
 
@@ -133,6 +131,11 @@ impl Drop for Osync {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// A thread of the test's.
+pub(crate) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    thread::Builder::new().spawn(work).unwrap()
 }
 
 /// Where a source's two channels are.
