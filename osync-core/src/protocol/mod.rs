@@ -24,6 +24,7 @@
 //!                   <-> TerminationAcknowledgement ---- c -->
 //! ```
 
+pub(crate) mod complaints;
 pub mod sequence;
 pub mod sink;
 pub mod source;

@@ -6,11 +6,11 @@
 //! small message for each connection of that time. The monitor outlives the socket that it watches.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zmq::{Context, DONTWAIT, Error, PollItem, Socket, SocketEvent};
 
-use crate::adapters::transport::zmq::complaints::Complaints;
+use crate::protocol::complaints::Complaints;
 
 /// `ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC`: what came was not sealed for our key.
 const CRYPTOGRAPHIC: u32 = 0x1100_0001;
@@ -99,7 +99,9 @@ impl HandshakeLog {
                 ),
                 _ => (&mut self.others, "it left the handshake: another protocol, or too slow"),
             };
-            complaints.say(|| format!("refused a connection to {}: {why}", handshakes.address));
+            complaints.say(Instant::now(), || {
+                format!("refused a connection to {}: {why}", handshakes.address)
+            });
         }
         Ok(())
     }

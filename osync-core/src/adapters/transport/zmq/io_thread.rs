@@ -21,12 +21,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
 use zmq::{Error, PollItem, Socket};
 
-use crate::adapters::transport::zmq::complaints::Complaints;
 use crate::adapters::transport::zmq::handshakes::{HandshakeLog, Handshakes};
 use crate::adapters::transport::zmq::message::{self, Received, Sent};
 use crate::adapters::transport::zmq::waker::Waker;
 use crate::model::connection::Channel;
 use crate::ports::transport::{Arrival, Frame, PeerId, TransportError};
+use crate::protocol::complaints::Complaints;
 
 /// Commands under way to the thread: a burst of small frames. The engine's window bounds their bytes.
 const COMMANDS_MAX: usize = 256;
@@ -312,9 +312,9 @@ impl<E: End> Turns<E> {
                         self.inbox.due[channel as usize] = false;
                         break;
                     }
-                    Received::Malformed => self
-                        .malformed
-                        .say(|| format!("dropped a malformed message on the {channel:?} channel")),
+                    Received::Malformed => self.malformed.say(Instant::now(), || {
+                        format!("dropped a malformed message on the {channel:?} channel")
+                    }),
                     Received::Frame(Some(peer), _) if !self.end.admits(&peer) => {
                         self.cut_off(channel, peer);
                     }
@@ -333,7 +333,8 @@ impl<E: End> Turns<E> {
     /// Ends what a peer has whose key was let in once and is no longer.
     fn cut_off(&mut self, channel: Channel, peer: PeerId) {
         let key = peer.key().map(|key| key.to_string()).unwrap_or_default();
-        self.cut_off.say(|| format!("cut off a sink: its key {key} is no longer allowed"));
+        self.cut_off
+            .say(Instant::now(), || format!("cut off a sink: its key {key} is no longer allowed"));
         self.inbox.unreachable(channel, peer);
     }
 

@@ -12,7 +12,6 @@
 //! and for nothing else: acknowledgements, credit and heartbeats are the engine's. Who may connect is in
 //! [`keys`].
 
-mod complaints;
 mod handshakes;
 mod io_thread;
 pub mod keys;

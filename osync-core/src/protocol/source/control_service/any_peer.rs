@@ -37,4 +37,12 @@ impl AnySinkPeer {
             Self::Termination(peer) => &peer.control,
         }
     }
+
+    /// The peer, if it is in transfer.
+    pub(super) fn transfer(&self) -> Option<&SinkPeer<Transferring>> {
+        match self {
+            Self::Transfer(peer) => Some(peer),
+            Self::Initialisation(_) | Self::Termination(_) => None,
+        }
+    }
 }

@@ -9,7 +9,7 @@ mod registration;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::change::Change;
 use crate::model::connection::Channel;
@@ -25,13 +25,17 @@ use crate::ports::counters::Counters;
 use crate::ports::monitor::{Event, Problem};
 use crate::ports::transport::PeerId;
 use crate::protocol::SILENCE_MAX;
+use crate::protocol::complaints::Complaints;
 use crate::protocol::sequence::Arrived;
 use crate::protocol::source::control_service::any_peer::AnySinkPeer;
 use crate::protocol::source::job::Done;
-use crate::protocol::source::peer::{Transferring, outside_order};
+use crate::protocol::source::peer::{SinkPeer, Transferring, outside_order};
 use crate::protocol::source::transfer::Output;
 use crate::wire::decode;
 use crate::wire::message::{Message, Refusal};
+
+/// One line about frames that mean nothing in this time.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The machine of a source.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub struct SourceControlService<R> {
     /// Sessions that wait for the feed before their backlog begins.
     waiting: Vec<SessionId>,
     last_cookie: u64,
+    /// Of frames that mean nothing.
+    complaints: Complaints,
     is_fence_early: bool,
     is_ending: bool,
 }
@@ -76,6 +82,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             is_feed_ready: false,
             waiting: Vec::new(),
             last_cookie: 0,
+            complaints: Complaints::new(1, COMPLAINT_INTERVAL),
             is_fence_early: false,
             is_ending: false,
         }
@@ -94,7 +101,8 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         let envelope = match decode::envelope(frame) {
             Ok(envelope) => envelope,
             Err(error) => {
-                log::warn!("a frame on the {channel:?} channel was refused: {error}");
+                let text = || format!("a frame on the {channel:?} channel was refused: {error}");
+                self.complaints.say(now, text);
                 if let decode::DecodeError::Version { .. } = error {
                     // Any message of ours tells the peer our version.
                     out.push(outside_order(0, peer, refused(Refusal::NoSuchSession)));
@@ -321,25 +329,19 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
     /// The first `limit` paths of each sink that are not replicated at present.
     #[must_use]
     pub fn problems(&self, limit: usize, now: Instant) -> Vec<(SinkId, Vec<Problem>)> {
-        let of = |any: &AnySinkPeer| match any {
-            AnySinkPeer::Transfer(peer) => {
-                Some((peer.id.clone(), peer.phase.transfer.problems(limit, now)))
-            }
-            AnySinkPeer::Initialisation(_) | AnySinkPeer::Termination(_) => None,
+        let of = |peer: &SinkPeer<Transferring>| {
+            (peer.id.clone(), peer.phase.transfer.problems(limit, now))
         };
-        self.peers.values().filter_map(of).collect()
+        self.peers.values().filter_map(AnySinkPeer::transfer).map(of).collect()
     }
 
     /// Where each sink in transfer stands.
     #[must_use]
     pub fn reports(&self, now: Instant) -> Vec<(SinkId, QueueReport)> {
-        let of = |any: &AnySinkPeer| match any {
-            AnySinkPeer::Transfer(peer) => {
-                Some((peer.id.clone(), peer.phase.transfer.queue_report(now)))
-            }
-            AnySinkPeer::Initialisation(_) | AnySinkPeer::Termination(_) => None,
+        let of = |peer: &SinkPeer<Transferring>| {
+            (peer.id.clone(), peer.phase.transfer.queue_report(now))
         };
-        self.peers.values().filter_map(of).collect()
+        self.peers.values().filter_map(AnySinkPeer::transfer).map(of).collect()
     }
 
     fn session_of(&self, channel: Channel, peer: &PeerId, tag: u64) -> Option<SessionId> {

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use zmq::{Context, Error, Socket};
 
-use crate::adapters::transport::zmq::complaints::Complaints;
 use crate::adapters::transport::zmq::keys::allow_list::AllowList;
 use crate::adapters::transport::zmq::waker::Waker;
 use crate::model::key::PublicKey;
 use crate::ports::transport::TransportError;
+use crate::protocol::complaints::Complaints;
 
 /// Where libzmq asks, in every context.
 const ADDRESS: &str = "inproc://zeromq.zap.01";
@@ -150,7 +150,9 @@ impl Keeper {
 
     fn complain(&mut self, address: &str, key: Option<PublicKey>) {
         let Some(key) = key else {
-            return self.complaints.say(|| format!("refused {address}: it offers no key"));
+            return self
+                .complaints
+                .say(Instant::now(), || format!("refused {address}: it offers no key"));
         };
         let now = Instant::now();
         self.told.retain(|_, told| now.duration_since(*told) < SAME_KEY_INTERVAL);
@@ -159,7 +161,9 @@ impl Keeper {
         }
         if self.told.insert(key, now).is_none() {
             let list = self.list.path().display();
-            self.complaints.say(|| format!("refused {address}: its key {key} is not in {list}"));
+            self.complaints.say(Instant::now(), || {
+                format!("refused {address}: its key {key} is not in {list}")
+            });
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Tells of what strangers do, without letting them fill the log.
+//! Tells of what peers and strangers do wrong, without letting them fill the log.
 
 use std::time::{Duration, Instant};
 
-/// Log lines that a stranger can cause: so many in a while, and then how many were left out.
+/// Log lines that others can cause: so many in a while, and then how many were left out.
 #[derive(Debug)]
-pub(super) struct Complaints {
+pub(crate) struct Complaints {
     lines_max: u32,
     interval: Duration,
     began: Option<Instant>,
@@ -14,13 +14,13 @@ pub(super) struct Complaints {
 
 impl Complaints {
     /// At most `lines_max` lines in `interval`.
-    pub(super) fn new(lines_max: u32, interval: Duration) -> Self {
+    pub(crate) fn new(lines_max: u32, interval: Duration) -> Self {
         Self { lines_max, interval, began: None, told: 0, untold: 0 }
     }
 
     /// Logs `text`, or counts it.
-    pub(super) fn say(&mut self, text: impl FnOnce() -> String) {
-        if let Some(line) = self.line(Instant::now(), text) {
+    pub(crate) fn say(&mut self, now: Instant, text: impl FnOnce() -> String) {
+        if let Some(line) = self.line(now, text) {
             log::warn!("{line}");
         }
     }
