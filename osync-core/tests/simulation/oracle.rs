@@ -207,8 +207,16 @@ impl Oracle {
         asked_at: Instant,
         differences: &[(RelPath, String)],
         shared: &[Vec<Vec<RelPath>>; 2],
+        may_refuse: bool,
     ) -> Result<(), String> {
-        let stood_still = |(path, _): &&(RelPath, String)| self.held_still_since(path, asked_at);
+        // Where directories cannot be written to, one may lack its own time because of what came into it since.
+        let is_busy = |path: &RelPath| {
+            let mut changed = self.changed_at.iter().filter(|(_, changed)| **changed >= asked_at);
+            may_refuse && changed.any(|(other, _)| other.parent().as_ref() == Some(path))
+        };
+        let stood_still = |(path, _): &&(RelPath, String)| {
+            self.held_still_since(path, asked_at) && !is_busy(path)
+        };
         if let Some((_, difference)) = differences.iter().find(stood_still) {
             return Err(format!("in sync, it says, but {difference}"));
         }

@@ -1,6 +1,7 @@
 //! What the sink has said to be durable: judged after every power cut.
 //!
-//! A file that was said to be durable is there after it, with that content or with what was put there later.
+//! A file that was said to be durable is there after it, with that content or with what was put there later. Only
+//! what took the place of nothing, because the file had been removed, may lack content.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -120,7 +121,12 @@ impl Promises {
                 return true;
             }
             let found_fingerprint = found.as_deref().map(fingerprint);
-            let is_excused = touched.iter().filter(|touch| touch.number > *number).any(|touch| {
+            let later = || touched.iter().filter(|touch| touch.number > *number);
+            let is_made_anew = |after: u64| {
+                let mut made = later().filter(|touch| touch.number > after && touch.path == *path);
+                made.any(|touch| matches!(touch.left, Left::File(_)))
+            };
+            let is_excused = later().any(|touch| {
                 if touch.path != *path {
                     // It was in a directory that was moved, removed or replaced.
                     return path.is_within(&touch.path)
@@ -131,7 +137,7 @@ impl Promises {
                     Left::Extended => {
                         found.as_ref().is_some_and(|found| found.starts_with(promised))
                     }
-                    Left::Directory | Left::Other => found.is_none(),
+                    Left::Directory | Left::Other => found.is_none() || is_made_anew(touch.number),
                     Left::Moved => true,
                 }
             });

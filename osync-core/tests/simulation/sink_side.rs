@@ -25,6 +25,7 @@ use osync_core::wire::message::Message;
 
 use crate::actions::line;
 use crate::event::Event;
+use crate::mood::Fault;
 use crate::promises::{Left, Promises};
 use crate::source_side::describe;
 use crate::world::World;
@@ -205,6 +206,10 @@ impl World {
             [Message::Applied { failures, .. }] if failures.is_empty());
         if let Some((work, count)) = put_by {
             side.promises.did(work, &affected[..count], &side.tree);
+            // It may have been made in place of a file, by its own metadata.
+            if side.tree.look(directory.as_bytes()).is_some_and(|it| it.kind.is_directory()) {
+                side.promises.disturbed(&directory, Left::Directory);
+            }
         }
         if let Some(path) = extended {
             side.promises.disturbed(&path, Left::Extended);
@@ -332,7 +337,9 @@ impl World {
         };
         self.sink.had_problems = problems > 0;
         if problems == 0 {
-            let judged = self.oracle.judge_in_sync(asked_at, &self.differences(), &self.shared());
+            let (differences, shared) = (self.differences(), self.shared());
+            let may_refuse = self.mood.faults.contains(&Fault::FailWrites);
+            let judged = self.oracle.judge_in_sync(asked_at, &differences, &shared, may_refuse);
             self.expect(judged);
         }
     }
