@@ -90,16 +90,17 @@ impl SourceController {
         }
     }
 
-    /// Answers the questions whose time has come.
+    /// Answers the questions whose time has come. Problems that came up since are told too: what was there may be
+    /// touched by what could not be done later.
     fn answer_durable(&mut self, out: &mut Vec<Output>) {
         let (barrier, is_durable) = (&self.durable.barrier, self.durable.barrier.is_wanted());
+        let known = &self.problems;
         let settled =
             self.durable.answered.extract_if(.., |answer| barrier.is_settled(answer.applied));
-        out.extend(settled.map(|Answered { cookie, problems, named, .. }| Output::InSync {
-            cookie,
-            problems,
-            named,
-            is_durable,
+        out.extend(settled.map(|Answered { cookie, problems, named, .. }| {
+            let (problems, named) =
+                if known.0 > problems { known.clone() } else { (problems, named) };
+            Output::InSync { cookie, problems, named, is_durable }
         }));
     }
 
