@@ -192,6 +192,62 @@ fn a_write_through_one_name_makes_the_others_follow_anew() {
 }
 
 #[test]
+fn a_name_waits_for_another_on_its_way_though_what_that_follows_is_gone() {
+    let mut links = Links::new(1 << 20, true);
+    let (a, b, c) = (path(0), path(1), path(4));
+    let seen = sighting(1, 3, 0, 0);
+    links.see(&a, &seen, false);
+    links.sent(&a, WorkId(1), false);
+    links.confirmed(&a, WorkId(1));
+    links.see(&b, &seen, false);
+    links.sent(&b, WorkId(2), true);
+    links.forget(&a);
+
+    links.see(&c, &sighting(1, 2, 0, 1), false);
+
+    let course = links.course(&c, Need::Metadata, |name| *name == b);
+    assert_eq!(course, Course::Wait(b.clone()));
+    links.confirmed(&b, WorkId(2));
+    assert_eq!(links.course(&c, Need::Metadata, |_| false), Course::Follow(b));
+}
+
+#[test]
+fn what_may_have_been_seen_earlier_than_something_else_is_looked_at_once_more() {
+    let mut links = Links::new(1 << 20, true);
+    let (a, b) = (path(0), path(2));
+    let with_mode = |mode, changed| {
+        let mut seen = sighting(1, 2, 0, changed);
+        seen.metadata.mode = mode;
+        seen
+    };
+    links.see(&a, &with_mode(0o600, 1), false);
+    links.see(&a, &with_mode(0o644, 2), false);
+    assert_eq!(links.take_doubtful(), []);
+
+    links.see(&b, &with_mode(0o600, 1), false);
+
+    assert_eq!(links.take_doubtful(), std::slice::from_ref(&b));
+    // Should a clock have gone back, that is the end of it.
+    links.see(&b, &with_mode(0o600, 1), false);
+    assert_eq!(links.take_doubtful(), []);
+}
+
+#[test]
+fn of_what_is_moved_to_the_place_of_another_name_all_names_are_looked_at() {
+    let mut links = Links::new(1 << 20, true);
+    let (a, b, c) = (path(0), path(1), path(4));
+    let seen = sighting(1, 2, 0, 0);
+    for (path, work) in [(&a, WorkId(1)), (&b, WorkId(2)), (&c, WorkId(3))] {
+        links.see(path, &seen, false);
+        links.sent(path, work, *path != a);
+        links.confirmed(path, work);
+    }
+    links.rebase(&a, &c);
+
+    assert_eq!(links.moved(&c), [b, c]);
+}
+
+#[test]
 fn without_room_nothing_is_known_and_every_name_leads() {
     let mut links = Links::new(1_000, true);
     let mut led = 0;

@@ -115,7 +115,9 @@ impl Links {
             self.has_news |= was_touched && seen.metadata.is_linked();
             return Vec::new();
         };
-        let is_news = thing.renew(&seen.metadata);
+        let (is_news, may_be_old) = thing.renew(seen);
+        // Another look has seen something younger, perhaps, and this may be what reaches the sink last.
+        self.doubtful.extend(may_be_old.then(|| path.clone()));
         let mut gone = Vec::new();
         if thing.names_seen == 1 && thing.len() > 1 {
             // The others are names of something else or of nothing by now, or came after this look.
@@ -161,9 +163,12 @@ impl Links {
             if let Some(other) = thing.confirmed_other_than(path) {
                 return Course::Follow(other.clone());
             }
-            let leader = thing.leader().filter(|leader| *leader != path);
-            if let Some(leader) = leader.filter(|leader| is_under_way(leader)) {
-                return Course::Wait(leader.clone());
+            // What followed a name that is gone by now is still on its way: what leads beside it would be another thing.
+            let ahead = thing.leader().into_iter().chain(thing.sent());
+            if let Some(ahead) =
+                ahead.filter(|ahead| *ahead != path).find(|ahead| is_under_way(ahead))
+            {
+                return Course::Wait(ahead.clone());
             }
             thing.lead(path);
         }
@@ -281,7 +286,8 @@ impl Links {
     pub fn moved(&mut self, path: &RelPath) -> Vec<RelPath> {
         let Some(thing) = self.thing_of(path) else { return Vec::new() };
         thing.doubt();
-        if thing.names_seen > 1 { thing.names().cloned().collect() } else { Vec::new() }
+        let is_linked = thing.names_seen > 1 || thing.len() > 1;
+        if is_linked { thing.names().cloned().collect() } else { Vec::new() }
     }
 
     /// Whether the sink is known to have `path` as a name of what it is.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::metadata::{Metadata, Sighting};
 use crate::model::rel_path::RelPath;
+use crate::model::timestamp::Timestamp;
 use crate::model::work_id::WorkId;
 
 /// What the sink has at a name.
@@ -35,6 +36,7 @@ pub(super) struct Thing {
     pub(super) is_new: bool,
     /// As it was when it was looked at last, and how often that was news: what is older must not be what remains.
     seen: Metadata,
+    changed: Timestamp,
     pub(super) edition: u32,
     /// The sink has wrong names for it.
     pub(super) is_distrusted: bool,
@@ -58,6 +60,7 @@ impl Thing {
             leader: None,
             sighting: seen.digested(),
             seen: plain(&seen.metadata),
+            changed: seen.stamp.changed,
             edition: 0,
             is_new: false,
             is_distrusted: false,
@@ -94,15 +97,18 @@ impl Thing {
         self.standing(path) == Some(Standing::Confirmed)
     }
 
-    /// Takes what `metadata` tells; returns whether anything but the number of names is news.
-    pub(super) fn renew(&mut self, metadata: &Metadata) -> bool {
-        self.names_seen = metadata.names;
-        let is_news = self.seen != plain(metadata);
+    /// Takes what was `seen`; returns whether anything but the number of names is news, and if so, whether it may be
+    /// older than what was known.
+    pub(super) fn renew(&mut self, seen: &Sighting) -> (bool, bool) {
+        self.names_seen = seen.metadata.names;
+        let is_news = self.seen != plain(&seen.metadata);
+        let may_be_old = is_news && seen.stamp.changed <= self.changed;
         if is_news {
-            self.seen = plain(metadata);
+            self.seen = plain(&seen.metadata);
             self.edition += 1;
         }
-        is_news
+        self.changed = seen.stamp.changed;
+        (is_news, may_be_old)
     }
 
     /// Whether the sink has any name of it.
@@ -146,6 +152,12 @@ impl Thing {
                 .filter(|(name, standing)| *name != path && **standing == Standing::Confirmed);
             confirmed.next().map(|(name, _)| name)
         })
+    }
+
+    /// The names that some piece of work was to bring.
+    pub(super) fn sent(&self) -> impl Iterator<Item = &RelPath> {
+        let is_sent = |standing: &Standing| matches!(standing, Standing::Sent { .. });
+        self.names.iter().filter(move |(_, standing)| is_sent(standing)).map(|(name, _)| name)
     }
 
     /// Nothing is known of what the sink has.

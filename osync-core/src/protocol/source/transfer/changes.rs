@@ -89,7 +89,7 @@ impl Transfer {
     }
 
     /// Since when the oldest thing is open that concerns `path`: what it was about may move with a rename.
-    fn born_at(&self, path: &RelPath) -> Option<Instant> {
+    pub(super) fn born_at(&self, path: &RelPath) -> Option<Instant> {
         let in_flight = self.flight.works.values().filter(|work| match &work.what {
             What::Names { directory, .. } | What::Large { directory, .. } => {
                 overlap(directory, path)

@@ -54,8 +54,12 @@ impl Transfer {
         born: Instant,
         now: Instant,
     ) {
-        for (other, need) in self.links.see(path, seen, need == Need::Content) {
-            self.mark(lane, &other, Extent::Entry(need), Urgency::Now, born, now);
+        let others = self.links.see(path, seen, need == Need::Content);
+        // What is seen here may have been reported at another of the names, earlier.
+        let reported = others.iter().filter_map(|(other, _)| self.born_at(other)).min();
+        let oldest = reported.map_or(born, |reported| reported.min(born));
+        for (other, need) in others {
+            self.mark(lane, &other, Extent::Entry(need), Urgency::Now, oldest, now);
         }
         if self.links.take_overflow() {
             log::warn!("too many hard links to know them all: from {path} on, names become files");
