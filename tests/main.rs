@@ -34,4 +34,5 @@ mod small_target;
 mod real_programs;
 mod unsteady;
 mod swaps;
+mod trash;
 mod vanishing;

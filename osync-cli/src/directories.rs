@@ -36,24 +36,36 @@ pub(crate) fn apart(source: &Path, target: &Path) -> Result<PathBuf, String> {
         let (source, target) = (source.display(), target.display());
         Err(format!("cannot mirror {source} into {target}: {why}: name two separate directories"))
     };
-    // The part that exists is resolved; what is still to be made cannot hold links.
-    let absolute = std::path::absolute(target).map_err(|error| error.to_string())?;
-    let mut resolved = None;
-    for ancestor in absolute.ancestors() {
-        if let Ok(canonical) = ancestor.canonicalize() {
-            let rest = absolute.strip_prefix(ancestor).expect("an ancestor is a prefix");
-            resolved = Some(canonical.join(rest));
-            break;
-        }
-    }
-    let Some(resolved) = resolved else {
-        return refused("no part of the target's path can be looked up");
+    let resolved = match resolved(target) {
+        Ok(resolved) => resolved,
+        Err(why) => return refused(&why),
     };
-    if resolved.components().any(|component| component.as_os_str() == "..") {
-        return refused("'..' below a directory that does not exist");
-    }
     if resolved.starts_with(source) || source.starts_with(&resolved) {
         return refused("one of them is or holds the other");
+    }
+    Ok(resolved)
+}
+
+/// Makes sure that `trash` is not in `source`, where what is kept would be replicated.
+pub(crate) fn outside(source: &Path, trash: &Path) -> Result<(), String> {
+    let refused = |why: &str| {
+        format!("cannot keep a trash in {}: {why}: name another directory", trash.display())
+    };
+    let resolved = resolved(trash).map_err(|why| refused(&why))?;
+    if resolved.starts_with(source) { Err(refused("it lies in the source")) } else { Ok(()) }
+}
+
+/// The path of a directory that need not be there yet. The part that exists is resolved; what is still to be made
+/// cannot hold links.
+fn resolved(directory: &Path) -> Result<PathBuf, String> {
+    let absolute = std::path::absolute(directory).map_err(|error| error.to_string())?;
+    let mut ancestors = absolute.ancestors();
+    let found = ancestors.find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));
+    let (ancestor, canonical) = found.ok_or("no part of its path can be looked up")?;
+    let resolved =
+        canonical.join(absolute.strip_prefix(ancestor).expect("an ancestor is a prefix"));
+    if resolved.components().any(|component| component.as_os_str() == "..") {
+        return Err("'..' below a directory that does not exist".to_owned());
     }
     Ok(resolved)
 }

@@ -69,7 +69,11 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
     match command {
         Command::Mirror { source, target, once, source_arguments, sink_arguments, kept } => {
             let source = directories::existing(&source)?;
-            let target = directories::made(&directories::apart(&source, &target)?)?;
+            let target = directories::apart(&source, &target)?;
+            if let Some(trash) = &sink_arguments.trash {
+                directories::outside(&source, trash)?;
+            }
+            let target = directories::made(&target)?;
             let renderer = Arc::new(Renderer::install());
             log::info!("mirroring {} into {}", source.display(), target.display());
             let (entries, feed) = opened(&source, &source_arguments, &kept)?;

@@ -111,7 +111,7 @@ struct SinkDirectory {
 }
 
 impl SinkDirectory {
-    fn new(open: fn(&Path) -> Result<DirectorySink, SinkError>) -> Self {
+    fn new(open: impl Fn(&Path) -> Result<DirectorySink, SinkError>) -> Self {
         let directory = TempDir::new().unwrap();
         let root = directory.path().join("target");
         fs::create_dir(&root).unwrap();
@@ -178,6 +178,16 @@ fn a_directory_is_a_sink() {
 fn a_directory_is_a_sink_with_sockets_and_devices() {
     sink::check(|| {
         SinkDirectory::new(|root| DirectorySink::open(root).map(DirectorySink::with_devices))
+    });
+}
+
+#[test]
+fn a_directory_with_a_trash_is_a_sink() {
+    let with_trash =
+        |sink: DirectorySink, root: &Path| sink.with_trash(&root.with_file_name("trash"));
+    sink::check(|| SinkDirectory::new(|root| with_trash(DirectorySink::open(root)?, root)));
+    sink::check(|| {
+        SinkDirectory::new(|root| with_trash(DirectorySink::open_without_shortcuts(root)?, root))
     });
 }
 

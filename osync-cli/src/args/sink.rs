@@ -1,6 +1,6 @@
 //! What may be said of the writing end, in one process or alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use osync_core::adapters::fs::sink::DirectorySink;
@@ -21,6 +21,11 @@ pub(crate) struct SinkArguments {
     /// Removes nothing from DST: what the source has not, or no longer, stays. [default: off]
     #[arg(long)]
     no_delete: bool,
+    /// Moves what is removed from DST or replaced there to DIR, by date (UTC) and path, instead of deleting
+    /// it. DIR is made if absent, lies outside of DST and SRC, and on the same file system as DST; nothing
+    /// is ever removed from it. [default: it is deleted]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) trash: Option<PathBuf>,
 }
 
 /// What `--durability` takes.
@@ -45,6 +50,10 @@ impl SinkArguments {
     /// The directory `target`, to be written to as was said.
     pub(crate) fn open(&self, target: &Path) -> Result<DirectorySink, SinkError> {
         let sink = DirectorySink::open(target)?;
+        let sink = match &self.trash {
+            Some(trash) => sink.with_trash(trash)?,
+            None => sink,
+        };
         Ok(if self.no_delete { sink.without_removals() } else { sink })
     }
 }

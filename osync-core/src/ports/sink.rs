@@ -323,6 +323,14 @@ pub enum SinkError {
         /// The directory: escaped.
         directory: String,
     },
+    /// The directory for what is removed cannot be used.
+    #[error("{directory} cannot be the trash: {reason}")]
+    Trash {
+        /// The directory: escaped.
+        directory: String,
+        /// Why: one line.
+        reason: String,
+    },
     /// The root is gone, unmounted or another one: nothing is written.
     #[error("the target directory is not there: {reason}")]
     RootLost {
@@ -344,6 +352,7 @@ impl SinkError {
             Self::RootLost { .. } => true,
             Self::Stale { .. }
             | Self::NoLeave { .. }
+            | Self::Trash { .. }
             | Self::DigestMismatch { .. }
             | Self::Occupied { .. } => false,
         }
@@ -356,7 +365,10 @@ impl SinkError {
             Self::Stale { .. } | Self::DigestMismatch { .. } => true,
             // Something above the path is no directory yet, or no longer.
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotADirectory,
-            Self::RootLost { .. } | Self::Occupied { .. } | Self::NoLeave { .. } => false,
+            Self::RootLost { .. }
+            | Self::Occupied { .. }
+            | Self::Trash { .. }
+            | Self::NoLeave { .. } => false,
         }
     }
 }

@@ -6,8 +6,8 @@ use rustix::io::Errno;
 
 use crate::adapters::fs::disk::SINGLES_MAX;
 use crate::adapters::fs::file_version::FileVersion;
+use crate::adapters::fs::spot::Replaced;
 use crate::adapters::fs::tree::Tree;
-use crate::adapters::fs::version::Replaced;
 use crate::ports::sink::{NewFile, SinkError};
 
 /// Versions that wait at once, each with an open file.
@@ -32,11 +32,11 @@ impl Tree {
         let watch = is_watched.then(|| self.versions.disk.watch().ok()).flatten();
         for (index, file) in files.iter().enumerate() {
             let mut kept = None;
-            results.push(self.put("write", &file.path, |directory, name| {
+            results.push(self.put("write", &file.path, |at| {
                 let _writing = self.versions.disk.unsynced.writing(&self.versions.aside)?;
-                let mut version = self.versions.file(directory, file.metadata.mode)?;
+                let mut version = self.versions.file(at.directory, file.metadata.mode)?;
                 version.append(file.content)?;
-                if !self.versions.publish_new(&mut version, file.metadata, directory, name)? {
+                if !self.versions.publish_new(&mut version, file.metadata, at)? {
                     kept = Some(version);
                 }
                 Ok(Replaced::NoDirectory)
@@ -66,9 +66,9 @@ impl Tree {
             let synced: Result<(), Errno> =
                 together.unwrap_or_else(|| self.versions.disk.sync_data(version.descriptor()));
             results[index] = match synced {
-                Ok(()) => self.put("write", path, |directory, name| {
+                Ok(()) => self.put("write", path, |at| {
                     let _writing = self.versions.disk.unsynced.writing(&self.versions.aside)?;
-                    self.versions.publish_over(&mut version, directory, name)
+                    self.versions.publish_over(&mut version, at)
                 }),
                 Err(errno) => Err(self.failed("sync", path, errno)),
             };

@@ -6,18 +6,18 @@ use rustix::io::{self, Errno, Result};
 
 use crate::adapters::fs::file_version::WRITE_BYTES_MAX;
 use crate::adapters::fs::metadata::{Seen, look, look_at};
-use crate::adapters::fs::version::{Replaced, Versions};
+use crate::adapters::fs::spot::{Replaced, Spot};
+use crate::adapters::fs::version::Versions;
 use crate::model::metadata::Metadata;
 
 impl Versions {
-    /// Makes `name` in `directory` another name of what lies at `to`, in place of anything; `None` if that has not
+    /// Makes `at` another name of what lies at `to`, in place of anything; `None` if that has not
     /// the content that `wanted` tells of, or would have more names than it says.
     pub(super) fn link(
         &self,
         wanted: &Metadata,
         to: (BorrowedFd<'_>, &[u8]),
-        directory: BorrowedFd<'_>,
-        name: &[u8],
+        at: Spot<'_>,
     ) -> Result<Option<Replaced>> {
         let fits = |seen: &Seen, names: u32| {
             self.fidelity.nodes.allow(&seen.metadata.kind)
@@ -35,7 +35,7 @@ impl Versions {
             let stat = fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
             Ok((stat.st_dev, stat.st_ino))
         };
-        let there = match identity(directory, name) {
+        let there = match identity(at.directory, at.name) {
             Err(Errno::NOENT) => None,
             there => Some(there?),
         };
@@ -50,7 +50,7 @@ impl Versions {
         match fs::linkat(to.0, to.1, place.directory(), place.name(), AtFlags::empty()) {
             // No links on this file system, none between these two, or no more of them.
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV | Errno::MLINK) => {
-                return self.copy(wanted, to, directory, name);
+                return self.copy(wanted, to, at);
             }
             // It is gone by now.
             Err(Errno::NOENT) => return Ok(None),
@@ -64,30 +64,29 @@ impl Versions {
                 if there.is_some() {
                     self.disk.sync_named(place.directory(), place.name().as_bytes())?;
                 }
-                self.replace(&mut place, directory, name).map(Some)
+                self.replace(&mut place, at).map(Some)
             }
             None => Ok(None),
         }
     }
 
-    /// Makes `name` in `directory` like what lies at `to`, where it cannot be another name of it; `None` if that has
+    /// Makes `at` like what lies at `to`, where it cannot be another name of it; `None` if that has
     /// not the content that `wanted` tells of.
     fn copy(
         &self,
         wanted: &Metadata,
         to: (BorrowedFd<'_>, &[u8]),
-        directory: BorrowedFd<'_>,
-        name: &[u8],
+        at: Spot<'_>,
     ) -> Result<Option<Replaced>> {
-        if look(directory, name)?.is_some_and(|seen| seen.metadata.has_content_of(wanted)) {
+        if look(at.directory, at.name)?.is_some_and(|seen| seen.metadata.has_content_of(wanted)) {
             return Ok(Some(Replaced::NoDirectory));
         }
         if !wanted.kind.is_file() {
-            return self.special(wanted, directory, name).map(Some);
+            return self.special(wanted, at).map(Some);
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let original = fs::openat(to.0, to.1, flags, Mode::empty())?;
-        let mut version = self.file(directory, wanted.mode)?;
+        let mut version = self.file(at.directory, wanted.mode)?;
         let mut buffer = vec![0; WRITE_BYTES_MAX];
         loop {
             match io::read(&original, &mut buffer) {
@@ -103,6 +102,6 @@ impl Versions {
         if !is_whole || !seen[0].metadata.has_content_of(wanted) {
             return Ok(None);
         }
-        self.publish(&mut version, wanted, directory, name).map(Some)
+        self.publish(&mut version, wanted, at).map(Some)
     }
 }

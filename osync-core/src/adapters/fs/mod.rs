@@ -4,7 +4,8 @@
 //! root, without following a symbolic link, and everything done in it is done by a single name relative
 //! to its descriptor. So whatever somebody else swaps in meanwhile, nothing outside the root is touched.
 //!
-//! From low to high: unlock, attributes, root, metadata, names, directories, purge, aside, unsynced, disk, `file_version`, version, link, basis,
+//! From low to high: unlock, attributes, root, metadata, names, directories, purge, aside, spot,
+//! trash, unsynced, disk, `file_version`, version, link, basis,
 //! probe, tree, batch, staged, `open_file`, held; the two ports on top.
 
 mod aside;
@@ -22,7 +23,9 @@ mod open_file;
 mod probe;
 mod purge;
 pub(in crate::adapters) mod root;
+mod spot;
 mod staged;
+mod trash;
 mod tree;
 mod unlock;
 mod unsynced;

@@ -4,6 +4,7 @@
 //! root, with no symbolic link on the way.
 
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,6 +60,12 @@ impl Root {
     /// Makes the directory at `path`, with those above it, if it is not there, and holds it.
     pub(super) fn open_or_make(path: &Path) -> std::io::Result<Self> {
         std::fs::create_dir_all(path)?;
+        Self::open(path)
+    }
+
+    /// As [`Root::open_or_make`], but what is made is for this user alone.
+    pub(super) fn open_or_make_private(path: &Path) -> std::io::Result<Self> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         Self::open(path)
     }
 
@@ -188,6 +195,23 @@ fn split_piece(path: &[u8]) -> (&[u8], &[u8]) {
         .rposition(|&byte| byte == b'/')
         .expect("a component has 255 bytes at most");
     (&path[..end], &path[end + 1..])
+}
+
+/// Runs `operation`, which moves `name` out of `directory`. A directory of ours that is to lie elsewhere
+/// must be writable itself.
+pub(super) fn movable(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    mut operation: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    match operation() {
+        Err(Errno::ACCESS) => {}
+        done => return done,
+    }
+    match enter(directory, name, PLACE) {
+        Ok(moved) => unlocked(moved.as_fd(), operation),
+        Err(_) => Err(Errno::ACCESS),
+    }
 }
 
 #[cfg(test)]

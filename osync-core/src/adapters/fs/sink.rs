@@ -3,11 +3,12 @@
 //! What a reader can see changes in single system calls only: a link, a rename, an exchange, an unlink.
 
 use std::any::Any;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fd::AsFd;
-use rustix::fs::{self, AtFlags, Mode};
+use rustix::fs::{self, Mode};
 use rustix::io::Errno;
 
 use crate::adapters::fs::aside::Aside;
@@ -21,11 +22,13 @@ use crate::adapters::fs::metadata::{look, look_closely};
 use crate::adapters::fs::names::Listings;
 use crate::adapters::fs::probe;
 use crate::adapters::fs::root::Root;
+use crate::adapters::fs::spot::{Replaced, Spot};
 use crate::adapters::fs::staged::Staged;
+use crate::adapters::fs::trash::Trash;
 use crate::adapters::fs::tree::{Missing, Tree};
 use crate::adapters::fs::unlock::unlocked;
 use crate::adapters::fs::unsynced::Unsynced;
-use crate::adapters::fs::version::{Replaced, Versions, movable};
+use crate::adapters::fs::version::Versions;
 use crate::model::durability::Durability;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
@@ -84,6 +87,22 @@ impl DirectorySink {
             tree.versions.fidelity = tree.fidelity;
             tree.versions.aside.tidy();
         })
+    }
+
+    /// This sink, moving what it removes or replaces to the directory at `trash`, by date and with its path, instead of
+    /// deleting it. The directory is made if it is not there.
+    ///
+    /// # Errors
+    /// [`SinkError::Trash`] if it lies in the target or on another file system, or cannot be used.
+    pub fn with_trash(self, trash: &Path) -> Result<Self, SinkError> {
+        let tree = &self.tree;
+        let opened = Trash::open(trash, &tree.root, &tree.versions.aside);
+        tree.versions.aside.tidy();
+        let trash = opened.map_err(|reason| {
+            let directory = trash.as_os_str().as_bytes().escape_ascii().to_string();
+            SinkError::Trash { directory, reason }
+        })?;
+        Ok(self.changed(|tree| tree.versions.trash = Some(trash)))
     }
 
     fn changed(mut self, change: impl FnOnce(&mut Tree)) -> Self {
@@ -192,10 +211,10 @@ impl Sink for DirectorySink {
         content: &[u8],
     ) -> Result<(), SinkError> {
         let versions = &self.tree.versions;
-        self.tree.put("write", path, |directory, name| {
-            let mut version = versions.file(directory, metadata.mode)?;
+        self.tree.put("write", path, |at| {
+            let mut version = versions.file(at.directory, metadata.mode)?;
             version.append(content)?;
-            versions.publish(&mut version, metadata, directory, name)
+            versions.publish(&mut version, metadata, at)
         })
     }
 
@@ -205,14 +224,15 @@ impl Sink for DirectorySink {
 
     fn stage(&self, path: &RelPath, _size_bytes: u64) -> Result<Box<dyn StagedFile>, SinkError> {
         let versions = &self.tree.versions;
-        let version = self.tree.in_parent("stage", path, Missing::IsMade, |directory, _| {
-            versions.file(directory, 0o600)
-        })?;
+        let version = self
+            .tree
+            .in_parent("stage", path, Missing::IsMade, |at| versions.file(at.directory, 0o600))?;
         Ok(Box::new(Staged { version, tree: Arc::clone(&self.tree), path: path.clone() }))
     }
 
     fn basis(&self, path: &RelPath) -> Result<Option<Arc<dyn Basis>>, SinkError> {
-        let opened = self.tree.in_parent("open", path, Missing::Stays, |directory, name| {
+        let opened = self.tree.in_parent("open", path, Missing::Stays, |at| {
+            let Spot { directory, name, .. } = at;
             // What may lack content is no basis.
             let seen = look(directory, name)?;
             if seen.is_some_and(|seen| self.tree.versions.disk.unsynced.doubts(&seen)) {
@@ -234,10 +254,10 @@ impl Sink for DirectorySink {
         let stale = || SinkError::Stale { path: path.clone() };
         let basis: &dyn Any = basis;
         let basis = basis.downcast_ref::<FileBasis>().ok_or_else(stale)?;
-        let file = self.tree.in_parent("open", path, Missing::Stays, |directory, name| {
+        let file = self.tree.in_parent("open", path, Missing::Stays, |at| {
             let versions = &self.tree.versions;
             let _writing = versions.disk.unsynced.writing(&versions.aside)?;
-            basis.open_to_extend(directory, name)
+            basis.open_to_extend(at.directory, at.name)
         })?;
         let version = FileVersion::visible(file.ok_or_else(stale)?);
         Ok(Box::new(Staged { version, tree: Arc::clone(&self.tree), path: path.clone() }))
@@ -249,21 +269,21 @@ impl Sink for DirectorySink {
             tree.check_root()?;
             return Ok(false);
         }
-        tree.in_parent("make", path, Missing::IsMade, |directory, name| {
-            match fs::mkdirat(directory, name, Mode::RWXU) {
+        tree.in_parent("make", path, Missing::IsMade, |at| {
+            match fs::mkdirat(at.directory, at.name, Mode::RWXU) {
                 Err(Errno::EXIST) => {}
                 made => return made.map(|()| true),
             }
-            match look(directory, name)? {
+            match look(at.directory, at.name)? {
                 Some(seen) if seen.metadata.kind.is_directory() => Ok(false),
-                Some(_) | None => tree.versions.directory(directory, name).map(|()| true),
+                Some(_) | None => tree.versions.directory(at).map(|()| true),
             }
         })
     }
 
     fn make_special(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
         let versions = &self.tree.versions;
-        self.tree.put("make", path, |directory, name| versions.special(metadata, directory, name))
+        self.tree.put("make", path, |at| versions.special(metadata, at))
     }
 
     fn link(&self, path: &RelPath, to: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
@@ -273,7 +293,7 @@ impl Sink for DirectorySink {
             return Err(stale());
         };
         let mut is_it = true;
-        let linked = tree.put("link", path, |directory, name| {
+        let linked = tree.put("link", path, |at| {
             let to_above = match tree.directory(&parent, Missing::Stays) {
                 Err(Errno::NOENT | Errno::NOTDIR) => {
                     is_it = false;
@@ -282,7 +302,7 @@ impl Sink for DirectorySink {
                 found => found?,
             };
             let to = (to_above.as_fd(), to_name.as_bytes());
-            let linked = unlocked(to.0, || tree.versions.link(metadata, to, directory, name))?;
+            let linked = unlocked(to.0, || tree.versions.link(metadata, to, at))?;
             is_it = linked.is_some();
             Ok(linked.unwrap_or(Replaced::NoDirectory))
         });
@@ -307,17 +327,8 @@ impl Sink for DirectorySink {
         if tree.versions.keeps_all {
             return Ok(false);
         }
-        let removed = tree.in_parent("remove", path, Missing::Stays, |directory, name| {
-            match fs::unlinkat(directory, name, AtFlags::empty()) {
-                Err(Errno::ISDIR) => {}
-                removed => return removed,
-            }
-            match fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
-                Err(Errno::NOTEMPTY | Errno::EXIST) => tree.versions.discard(directory, name)?,
-                // Not a directory any more.
-                Err(Errno::NOTDIR) => fs::unlinkat(directory, name, AtFlags::empty())?,
-                removed => removed?,
-            }
+        let removed = tree.in_parent("remove", path, Missing::Stays, |at| {
+            tree.versions.remove(at)?;
             tree.directories.forget(path);
             Ok(())
         });
@@ -331,19 +342,13 @@ impl Sink for DirectorySink {
     fn rename(&self, from: &RelPath, to: &RelPath) -> Result<(), SinkError> {
         let tree = &self.tree;
         tree.check_root()?;
-        tree.in_parent("rename", from, Missing::Stays, |from_above, from_name| {
+        tree.in_parent("rename", from, Missing::Stays, |at| {
             let Some((parent, to_name)) = to.split().filter(|_| !is_reserved(to)) else {
                 return Err(Errno::INVAL);
             };
             let to_above = tree.directory(&parent, Missing::Stays)?;
-            unlocked(to_above.as_fd(), || {
-                if look(to_above.as_fd(), to_name.as_bytes())?.is_some() {
-                    tree.versions.disk.sync_named(from_above, from_name)?;
-                }
-                movable(from_above, from_name, || {
-                    fs::renameat(from_above, from_name, &to_above, to_name.as_bytes())
-                })
-            })
+            let (directory, name) = (to_above.as_fd(), to_name.as_bytes());
+            unlocked(directory, || tree.versions.rename(at, Spot { directory, name, path: to }))
         })?;
         tree.directories.forget(from);
         tree.directories.forget(to);

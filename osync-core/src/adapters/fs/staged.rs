@@ -42,8 +42,6 @@ impl StagedFile for Staged {
 
     fn commit(mut self: Box<Self>, metadata: &Metadata) -> Result<(), SinkError> {
         let Self { version, tree, path } = &mut *self;
-        tree.put("write", path, |directory, name| {
-            tree.versions.publish(version, metadata, directory, name)
-        })
+        tree.put("write", path, |at| tree.versions.publish(version, metadata, at))
     }
 }

@@ -13,8 +13,9 @@ use crate::adapters::fs::directories::Directories;
 use crate::adapters::fs::metadata::{Target, apply, look, look_at, look_closely};
 use crate::adapters::fs::names::{Listings, Names};
 use crate::adapters::fs::root::{LISTING, PLACE, Root, enter, is_removed};
+use crate::adapters::fs::spot::{Replaced, Spot};
 use crate::adapters::fs::unlock::unlocked;
-use crate::adapters::fs::version::{Replaced, Versions};
+use crate::adapters::fs::version::Versions;
 use crate::adapters::fs::{RESERVED_NAME, is_reserved};
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
@@ -78,13 +79,14 @@ impl Tree {
         verb: &'static str,
         path: &RelPath,
         missing: Missing,
-        mut operation: impl FnMut(BorrowedFd<'_>, &[u8]) -> OsResult<T>,
+        mut operation: impl FnMut(Spot<'_>) -> OsResult<T>,
     ) -> Result<T, SinkError> {
         let Some((parent, name)) = path.split().filter(|_| !is_reserved(path)) else {
             return Err(self.failed(verb, path, Errno::INVAL));
         };
         let mut work_in = |directory: &OwnedFd| {
-            unlocked(directory.as_fd(), || operation(directory.as_fd(), name.as_bytes()))
+            let (directory, name) = (directory.as_fd(), name.as_bytes());
+            unlocked(directory, || operation(Spot { directory, name, path }))
         };
         let found = self.directory(&parent, missing);
         let done = found.and_then(|directory| match work_in(&directory) {
@@ -115,7 +117,7 @@ impl Tree {
         &self,
         verb: &'static str,
         path: &RelPath,
-        put: impl FnMut(BorrowedFd<'_>, &[u8]) -> OsResult<Replaced>,
+        put: impl FnMut(Spot<'_>) -> OsResult<Replaced>,
     ) -> Result<(), SinkError> {
         let replaced = self.in_parent(verb, path, Missing::IsMade, put)?;
         if replaced == Replaced::Directory {

@@ -13,18 +13,13 @@ use crate::adapters::fs::aside::{Aside, Place};
 use crate::adapters::fs::attributes::AttributeReader;
 use crate::adapters::fs::disk::Disk;
 use crate::adapters::fs::file_version::FileVersion;
-use crate::adapters::fs::metadata::{Target, apply, look, look_at};
-use crate::adapters::fs::root::{PLACE, enter};
-use crate::adapters::fs::unlock::{proc_path, unlocked};
+use crate::adapters::fs::metadata::{Seen, Target, apply, look, look_at};
+use crate::adapters::fs::root::movable;
+use crate::adapters::fs::spot::{Replaced, Spot};
+use crate::adapters::fs::trash::Trash;
+use crate::adapters::fs::unlock::proc_path;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Device, Kind, Metadata};
-
-/// What lay where something was put. Descriptors of a replaced directory lead nowhere any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Replaced {
-    NoDirectory,
-    Directory,
-}
 
 /// Makes versions of entries on one file system, and remembers what it cannot do.
 #[derive(Debug)]
@@ -33,6 +28,8 @@ pub(super) struct Versions {
     pub(super) disk: Disk,
     /// No directory makes way for anything else, because what it holds would go with it.
     pub(super) keeps_all: bool,
+    /// Where what is removed or replaced goes.
+    pub(super) trash: Option<Trash>,
     pub(super) fidelity: Fidelity,
     pub(super) reader: AttributeReader,
     lacks_unnamed_files: AtomicBool,
@@ -46,6 +43,7 @@ impl Versions {
             aside,
             disk,
             keeps_all: false,
+            trash: None,
             fidelity: Fidelity::FULL,
             reader,
             lacks_unnamed_files: AtomicBool::new(false),
@@ -86,30 +84,28 @@ impl Versions {
         Ok(FileVersion { file, place: Some(place) })
     }
 
-    /// Makes a version of a file visible at `name` in `directory`; returns what it replaced.
+    /// Makes a version of a file visible at `at`; returns what it replaced.
     pub(super) fn publish(
         &self,
         version: &mut FileVersion,
         metadata: &Metadata,
-        directory: BorrowedFd<'_>,
-        name: &[u8],
+        at: Spot<'_>,
     ) -> Result<Replaced> {
         let _writing = self.disk.unsynced.writing(&self.aside)?;
-        if self.publish_new(version, metadata, directory, name)? {
+        if self.publish_new(version, metadata, at)? {
             return Ok(Replaced::NoDirectory);
         }
         self.disk.sync_data(version.descriptor())?;
-        self.publish_over(version, directory, name)
+        self.publish_over(version, at)
     }
 
-    /// Makes a version of a file visible at `name` in `directory` if nothing lies there, or gives it a name in the
+    /// Makes a version of a file visible at `at` if nothing lies there, or gives it a name in the
     /// private directory; returns whether it is visible.
     pub(super) fn publish_new(
         &self,
         version: &mut FileVersion,
         metadata: &Metadata,
-        directory: BorrowedFd<'_>,
-        name: &[u8],
+        at: Spot<'_>,
     ) -> Result<bool> {
         let file = version.file.as_fd();
         // One look costs less than setting an owner and a mode that are right already.
@@ -122,13 +118,13 @@ impl Versions {
             self.disk.sync_data(file)?;
         }
         if let Some(place) = &mut version.place {
-            if !self.disk.is_synced() || look(directory, name)?.is_some() {
+            if !self.disk.is_synced() || look(at.directory, at.name)?.is_some() {
                 return Ok(false);
             }
-            fs::renameat(place.directory(), place.name(), directory, name)?;
+            fs::renameat(place.directory(), place.name(), at.directory, at.name)?;
             place.empty();
         } else {
-            match self.name(file, directory, name) {
+            match self.name(file, at.directory, at.name) {
                 Err(Errno::EXIST) => {
                     let mut place = self.aside.place()?;
                     self.name(file, place.directory(), place.name().as_bytes())?;
@@ -139,31 +135,21 @@ impl Versions {
                 linked => linked?,
             }
         }
-        self.disk.sync_names(directory)?;
+        self.disk.sync_names(at.directory)?;
         Ok(true)
     }
 
-    /// Makes a version of a file that is on disk, and has a name in the private directory, visible at `name` in
-    /// `directory`; returns what it replaced.
-    pub(super) fn publish_over(
-        &self,
-        version: &mut FileVersion,
-        directory: BorrowedFd<'_>,
-        name: &[u8],
-    ) -> Result<Replaced> {
+    /// Makes a version of a file that is on disk, and has a name in the private directory, visible at `at`;
+    /// returns what it replaced.
+    pub(super) fn publish_over(&self, version: &mut FileVersion, at: Spot<'_>) -> Result<Replaced> {
         match &mut version.place {
-            Some(place) => self.replace(place, directory, name),
+            Some(place) => self.replace(place, at),
             None => Ok(Replaced::NoDirectory),
         }
     }
 
-    /// Makes anything without content but a directory at `name` in `directory`, in place of anything.
-    pub(super) fn special(
-        &self,
-        metadata: &Metadata,
-        directory: BorrowedFd<'_>,
-        name: &[u8],
-    ) -> Result<Replaced> {
+    /// Makes anything without content but a directory at `at`, in place of anything.
+    pub(super) fn special(&self, metadata: &Metadata, at: Spot<'_>) -> Result<Replaced> {
         // Whatever the source says: the leave is given here.
         if !self.fidelity.nodes.allow(&metadata.kind) {
             return Err(Errno::PERM);
@@ -174,42 +160,70 @@ impl Versions {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = fs::openat(place.directory(), place.name(), flags, Mode::empty())?;
         apply(Target::Path(made.as_fd()), metadata, None, self.fidelity, self.reader)?;
-        self.replace(&mut place, directory, name)
+        self.replace(&mut place, at)
     }
 
-    /// Makes an empty directory at `name` in `directory`, in place of something that is none.
-    pub(super) fn directory(&self, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+    /// Makes an empty directory at `at`, in place of something that is none.
+    pub(super) fn directory(&self, at: Spot<'_>) -> Result<()> {
         let mut place = self.aside.place()?;
         fs::mkdirat(place.directory(), place.name(), Mode::RWXU)?;
         place.fill();
-        self.replace(&mut place, directory, name)?;
+        self.replace(&mut place, at)?;
         Ok(())
     }
 
-    /// Takes `name` out of `directory` in one step, with everything below it.
-    pub(super) fn discard(&self, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
-        let mut place = self.aside.place()?;
-        set_aside(directory, name, &mut place)
+    /// Takes what lies at `at` away, with everything below it.
+    pub(super) fn remove(&self, at: Spot<'_>) -> Result<()> {
+        if let Some(trash) = &self.trash {
+            return trash.remove(at);
+        }
+        let unlink = |flags| fs::unlinkat(at.directory, at.name, flags);
+        match unlink(AtFlags::empty()) {
+            Err(Errno::ISDIR) => {}
+            removed => return removed,
+        }
+        match unlink(AtFlags::REMOVEDIR) {
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                let mut place = self.aside.place()?;
+                set_aside(at, &mut place)
+            }
+            // Not a directory any more.
+            Err(Errno::NOTDIR) => unlink(AtFlags::empty()),
+            removed => removed,
+        }
     }
 
-    /// Moves what lies at `place` to `name` in `directory`; what lay there is deleted.
-    pub(super) fn replace(
-        &self,
-        place: &mut Place,
-        directory: BorrowedFd<'_>,
-        name: &[u8],
-    ) -> Result<Replaced> {
-        let replaced = self.exchange(place, directory, name)?;
-        self.disk.sync_names(directory)?;
+    /// Moves what lies at `from` to `to`, in place of a file or an empty directory.
+    pub(super) fn rename(&self, from: Spot<'_>, to: Spot<'_>) -> Result<()> {
+        if look(to.directory, to.name)?.is_some() {
+            self.disk.sync_named(from.directory, from.name)?;
+        }
+        match &self.trash {
+            Some(trash) => trash.rename(from, to),
+            None => movable(from.directory, from.name, || {
+                fs::renameat(from.directory, from.name, to.directory, to.name)
+            }),
+        }
+    }
+
+    /// Moves what lies at `place` to `at`; what lay there is deleted, or goes to the trash.
+    pub(super) fn replace(&self, place: &mut Place, at: Spot<'_>) -> Result<Replaced> {
+        let replaced = self.exchange(place, at)?;
+        self.disk.sync_names(at.directory)?;
         Ok(replaced)
     }
 
-    fn exchange(
-        &self,
-        place: &mut Place,
-        directory: BorrowedFd<'_>,
-        name: &[u8],
-    ) -> Result<Replaced> {
+    fn exchange(&self, place: &mut Place, at: Spot<'_>) -> Result<Replaced> {
+        let Spot { directory, name, .. } = at;
+        if let Some(trash) = &self.trash {
+            let is_directory = |seen: Seen| seen.metadata.kind.is_directory();
+            if self.keeps_all && look(directory, name)?.is_some_and(is_directory) {
+                return Err(Errno::NOTEMPTY);
+            }
+            let replaced = trash.replace(place.directory(), place.name().as_bytes(), at)?;
+            place.empty();
+            return Ok(replaced);
+        }
         match fs::renameat(place.directory(), place.name(), directory, name) {
             Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) if self.keeps_all => {
                 return Err(Errno::NOTEMPTY);
@@ -230,7 +244,7 @@ impl Versions {
             // Some file systems cannot exchange: two steps, and back if the second fails.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                 let mut old = self.aside.place()?;
-                set_aside(directory, name, &mut old)?;
+                set_aside(at, &mut old)?;
                 let moved = fs::renameat(place.directory(), place.name(), directory, name);
                 if let Err(errno) = moved {
                     fs::renameat(old.directory(), old.name(), directory, name)?;
@@ -276,25 +290,10 @@ pub(super) fn make(kind: &Kind, place: &Place) -> Result<()> {
     fs::mknodat(directory, name, file_type, Mode::RUSR, device)
 }
 
-fn set_aside(directory: BorrowedFd<'_>, name: &[u8], place: &mut Place) -> Result<()> {
-    movable(directory, name, || fs::renameat(directory, name, place.directory(), place.name()))?;
+fn set_aside(at: Spot<'_>, place: &mut Place) -> Result<()> {
+    movable(at.directory, at.name, || {
+        fs::renameat(at.directory, at.name, place.directory(), place.name())
+    })?;
     place.fill();
     Ok(())
-}
-
-/// Runs `operation`, which moves `name` out of `directory`. A directory of ours that is to lie elsewhere
-/// must be writable itself.
-pub(super) fn movable(
-    directory: BorrowedFd<'_>,
-    name: &[u8],
-    mut operation: impl FnMut() -> Result<()>,
-) -> Result<()> {
-    match operation() {
-        Err(Errno::ACCESS) => {}
-        done => return done,
-    }
-    match enter(directory, name, PLACE) {
-        Ok(moved) => unlocked(moved.as_fd(), operation),
-        Err(_) => Err(Errno::ACCESS),
-    }
 }
