@@ -65,6 +65,13 @@ struct Answer {
     whereabouts: Whereabouts,
 }
 
+/// Where a climb ended.
+#[derive(Debug)]
+enum Top {
+    Known(Whereabouts),
+    Path(PathBuf),
+}
+
 impl Places {
     /// Places below the directory that `root` is open on.
     pub(super) fn below(root: impl AsFd) -> io::Result<Self> {
@@ -82,23 +89,21 @@ impl Places {
 
     /// Where `directory` lies.
     pub(super) fn find(&mut self, directory: Object<'_>) -> Whereabouts {
-        let known = self.answers.get(directory.key());
-        if let Some(answer) = known.filter(|answer| answer.generation == self.generation) {
-            return answer.whereabouts.clone();
+        if let Some(known) = self.known(directory.key()) {
+            return known.clone();
         }
-        let known = known.map(|answer| answer.whereabouts.clone());
-        let (kind, handle) = directory.handle();
-        let mut found = self.open(kind, handle);
+        let before = self.answers.get(directory.key()).map(|answer| answer.whereabouts.clone());
+        let mut found = self.look_for(directory);
         for _ in 1..TRIES_MAX {
             if found.as_ref().err().is_none_or(is_gone) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
-            found = self.open(kind, handle);
+            found = self.look_for(directory);
         }
         let whereabouts = match found {
             Ok(whereabouts) => whereabouts,
-            Err(error) if is_gone(&error) => known.unwrap_or(Whereabouts::Elsewhere),
+            Err(error) if is_gone(&error) => before.unwrap_or(Whereabouts::Elsewhere),
             Err(error) => {
                 log::warn!("cannot tell where a change happened: {error}");
                 return Whereabouts::Below(RelPath::root());
@@ -117,17 +122,33 @@ impl Places {
         &self.root_path
     }
 
-    fn open(&mut self, kind: i32, handle: &[u8]) -> io::Result<Whereabouts> {
-        self.locate(osync_sys::handle::open_by_handle(&self.root, kind, handle)?)
+    fn look_for(&mut self, directory: Object<'_>) -> io::Result<Whereabouts> {
+        let (kind, handle) = directory.handle();
+        let opened = osync_sys::handle::open_by_handle(&self.root, kind, handle)?;
+        let (names, is_known, top) = self.climb(opened, directory)?;
+        let whereabouts = match top {
+            Top::Known(Whereabouts::At(top)) => descend(top, &names, is_known),
+            Top::Known(whereabouts) => whereabouts,
+            Top::Path(path) => match self.relative(&path) {
+                Some(top) => descend(top, &names, is_known),
+                None => self.locate_anew(&path, &names, is_known)?,
+            },
+        };
+        Ok(whereabouts)
     }
 
-    fn locate(&mut self, directory: OwnedFd) -> io::Result<Whereabouts> {
+    /// Climbs from `directory` to the first above it whose place is known or can be said; returns the names taken
+    /// off, the last one first, and whether they are all.
+    fn climb(
+        &self,
+        mut directory: OwnedFd,
+        object: Object<'_>,
+    ) -> io::Result<(Vec<Name>, bool, Top)> {
         let mut names = Vec::new();
         let mut is_known = true;
-        let mut directory = directory;
-        let base = loop {
+        loop {
             match path_of(&directory) {
-                Ok(path) => break path,
+                Ok(path) => return Ok((names, is_known, Top::Path(path))),
                 Err(error) if Errno::from_io_error(&error) != Some(Errno::NAMETOOLONG) => {
                     return Err(error);
                 }
@@ -142,19 +163,34 @@ impl Places {
                 names.clear();
                 is_known = false;
             }
+            // Without this a deep tree that is made from the top would be climbed whole for each level.
+            let (kind, handle) = osync_sys::handle::handle_of(&above)?;
+            if let Some(known) = self.known(&object.key_of(kind, &handle)) {
+                return Ok((names, is_known, Top::Known(known.clone())));
+            }
             directory = above;
-        };
-        if let Some(top) = self.relative(&base) {
-            return Ok(descend(top, &names, is_known));
         }
-        // Unless it is the root that has moved since it was last looked for.
+    }
+
+    fn known(&self, key: &[u8]) -> Option<&Whereabouts> {
+        let answer = self.answers.get(key)?;
+        (answer.generation == self.generation).then_some(&answer.whereabouts)
+    }
+
+    /// Where `path` and then `names` lead, unless it is the root that has moved since it was last looked for.
+    fn locate_anew(
+        &mut self,
+        path: &Path,
+        names: &[Name],
+        is_known: bool,
+    ) -> io::Result<Whereabouts> {
         let root_path = path_of(&self.root)?;
         if root_path == self.root_path {
             return Ok(Whereabouts::Elsewhere);
         }
         self.root_path = root_path;
         self.forget();
-        let found = self.relative(&base).map(|top| descend(top, &names, is_known));
+        let found = self.relative(path).map(|top| descend(top, names, is_known));
         Ok(found.unwrap_or(Whereabouts::Elsewhere))
     }
 

@@ -60,6 +60,12 @@ impl<'a> Object<'a> {
         self.0
     }
 
+    /// The key of the directory with this handle on the same file system.
+    pub(super) fn key_of(self, kind: i32, handle: &[u8]) -> Vec<u8> {
+        let bytes = u32::try_from(handle.len()).unwrap_or(u32::MAX);
+        [&self.0[..8], &bytes.to_ne_bytes(), &kind.to_ne_bytes(), handle].concat()
+    }
+
     /// Type and bytes of the handle.
     pub(super) fn handle(self) -> (i32, &'a [u8]) {
         let kind = number::<4>(self.0, 12).map_or(0, i32::from_ne_bytes);
