@@ -30,6 +30,7 @@ mod locks;
 mod once;
 mod problems;
 mod relay;
+mod set_id;
 mod small_target;
 mod real_programs;
 mod unsteady;

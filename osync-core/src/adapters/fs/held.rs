@@ -11,7 +11,7 @@ use rustix::io::{self, Errno};
 use crate::adapters::fs::RESERVED_NAME;
 use crate::adapters::fs::attributes::Holder;
 use crate::adapters::fs::metadata::look_closely;
-use crate::adapters::fs::open_file::{Known, OpenFile};
+use crate::adapters::fs::open_file::Known;
 use crate::adapters::fs::source::{DirectorySource, open_regular};
 use crate::model::metadata::{Metadata, Stamp};
 use crate::model::name::Name;
@@ -66,7 +66,7 @@ impl SourceDirectory for Held<'_> {
         let seen = seen.map(|seen| self.source.known(&self.path, seen));
         let seen = self.answer("look at", name, seen)?;
         *self.known.borrow_mut() = seen.as_ref().map(Known::from);
-        Ok(seen.map(|seen| (seen.metadata, seen.stamp)))
+        Ok(seen.map(|seen| self.source.told(seen)))
     }
 
     fn open(&self, name: &Name) -> Result<Option<Box<dyn SourceFile>>, SourceError> {
@@ -76,7 +76,6 @@ impl SourceDirectory for Held<'_> {
             file => file.map(Some),
         };
         let Some(file) = self.answer("open", name, file)? else { return Ok(None) };
-        let (reader, known) = (self.source.reader, self.known.take());
-        Ok(Some(Box::new(OpenFile::new(self.entry(name)?, file, reader, known))))
+        Ok(Some(Box::new(self.source.opened(self.entry(name)?, file, self.known.take()))))
     }
 }

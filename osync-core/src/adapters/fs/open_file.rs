@@ -43,6 +43,8 @@ pub(super) struct OpenFile {
     path: RelPath,
     file: OwnedFd,
     reader: AttributeReader,
+    /// What of the mode is told.
+    mode_mask: u32,
     /// Saves reading attributes that have not changed since.
     known: Option<(Stamp, Attributes)>,
     may_have_holes: bool,
@@ -53,6 +55,7 @@ impl OpenFile {
         path: RelPath,
         file: OwnedFd,
         reader: AttributeReader,
+        mode_mask: u32,
         known: Option<Known>,
     ) -> Self {
         // Room that was reserved and never written looks like a hole, but only to who asks for holes.
@@ -61,7 +64,7 @@ impl OpenFile {
             |known| known.may_have_holes,
         );
         let known = known.map(|known| (known.stamp, known.attributes));
-        Self { path, file, reader, known, may_have_holes }
+        Self { path, file, reader, mode_mask, known, may_have_holes }
     }
 }
 
@@ -73,6 +76,7 @@ impl SourceFile for OpenFile {
             Some((stamp, attributes)) if *stamp == seen.stamp => attributes.clone(),
             Some(_) | None => self.reader.read(Holder::Open(self.file.as_fd())).map_err(failed)?,
         };
+        seen.metadata.mode &= self.mode_mask;
         Ok((seen.metadata, seen.stamp))
     }
 

@@ -36,6 +36,8 @@ pub(super) fn fidelity(versions: &Versions, root: BorrowedFd<'_>) -> Fidelity {
         Ok(version) => {
             let file = version.descriptor();
             fidelity.owner &= keeps_owner(file).unwrap_or(false);
+            // A program that runs as its owner must not run as another.
+            fidelity.set_id = fidelity.owner;
             fidelity.attributes = classes(file);
         }
         Err(errno) => log::debug!("the target cannot be tried: {errno}"),

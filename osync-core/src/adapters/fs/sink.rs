@@ -89,6 +89,16 @@ impl DirectorySink {
         })
     }
 
+    /// This sink, keeping the set-id bits or not. By default it does if it keeps owners, as the superuser's does; else
+    /// what runs as its owner would run as the sink's user.
+    #[must_use]
+    pub fn with_set_id(self, are_kept: bool) -> Self {
+        self.changed(|tree| {
+            tree.fidelity.set_id = are_kept;
+            tree.versions.fidelity = tree.fidelity;
+        })
+    }
+
     /// This sink, moving what it removes or replaces to the directory at `trash`, by date and with its path, instead of
     /// deleting it. The directory is made if it is not there.
     ///

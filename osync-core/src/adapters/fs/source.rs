@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::{self, Errno};
+use rustix::process::geteuid;
 
 use crate::adapters::fs::attributes::{AttributeReader, Holder};
 use crate::adapters::fs::held::Held;
 use crate::adapters::fs::metadata::{Seen, look, look_closely};
 use crate::adapters::fs::names::{Listings, Names};
-use crate::adapters::fs::open_file::OpenFile;
+use crate::adapters::fs::open_file::{Known, OpenFile};
 use crate::adapters::fs::root::{LISTING, PLACE, Root};
 use crate::adapters::fs::{RESERVED_NAME, is_reserved};
 use crate::model::attributes::Attributes;
@@ -46,6 +47,8 @@ pub struct DirectorySource {
     listings: Listings,
     pub(super) reader: AttributeReader,
     nodes: Nodes,
+    /// What of modes is told: the set-id bits only with leave.
+    mode_mask: u32,
     has_warned: AtomicBool,
 }
 
@@ -73,7 +76,15 @@ impl DirectorySource {
 
     fn on(root: Root, reader: AttributeReader) -> Self {
         let has_warned = AtomicBool::new(false);
-        Self { root, listings: Listings::default(), reader, nodes: Nodes::NONE, has_warned }
+        let (listings, nodes) = (Listings::default(), Nodes::NONE);
+        let mode_mask = mode_mask(geteuid().is_root());
+        Self { root, listings, reader, nodes, mode_mask, has_warned }
+    }
+
+    /// This source, telling of the set-id bits or not; by default it does if it is the superuser's.
+    #[must_use]
+    pub fn with_set_id(self, is_told: bool) -> Self {
+        Self { mode_mask: mode_mask(is_told), ..self }
     }
 
     /// This source, telling of sockets and devices too.
@@ -140,6 +151,16 @@ impl DirectorySource {
         is_known.then_some(seen)
     }
 
+    /// What is told of what was seen.
+    pub(super) fn told(&self, mut seen: Seen) -> (Metadata, Stamp) {
+        seen.metadata.mode &= self.mode_mask;
+        (seen.metadata, seen.stamp)
+    }
+
+    pub(super) fn opened(&self, path: RelPath, file: OwnedFd, known: Option<Known>) -> OpenFile {
+        OpenFile::new(path, file, self.reader, self.mode_mask, known)
+    }
+
     /// The names of `directory` above `after` that `look` finds something at, `limit` at the most, and
     /// whether more follow.
     fn page<T>(
@@ -190,6 +211,10 @@ impl DirectorySource {
     }
 }
 
+fn mode_mask(has_set_id: bool) -> u32 {
+    if has_set_id { 0o7777 } else { 0o1777 }
+}
+
 fn cannot_open(source: std::io::Error) -> SourceError {
     SourceError::Io { verb: "open", path: RelPath::root(), source }
 }
@@ -204,7 +229,9 @@ pub(super) fn failed(verb: &'static str, path: &RelPath, errno: Errno) -> Source
 
 impl Source for DirectorySource {
     fn fidelity(&self) -> Fidelity {
-        Fidelity { attributes: self.reader.classes(), nodes: self.nodes, ..Fidelity::FULL }
+        let (attributes, nodes) = (self.reader.classes(), self.nodes);
+        let set_id = self.mode_mask == mode_mask(true);
+        Fidelity { set_id, attributes, nodes, ..Fidelity::FULL }
     }
 
     fn metadata(&self, path: &RelPath) -> Result<Option<(Metadata, Stamp)>, SourceError> {
@@ -213,13 +240,13 @@ impl Source for DirectorySource {
             let read = |holder: Holder<'_>| self.reader.read(holder);
             let seen = look_closely(self.root.descriptor(), b".", read);
             let seen = self.answer("look at", path, seen)?;
-            return Ok(seen.map(|seen| (seen.metadata, seen.stamp)));
+            return Ok(seen.map(|seen| self.told(seen)));
         }
         self.in_parent("look at", path, |directory, name| {
             let read = |holder: Holder<'_>| self.reader.read(holder);
             let seen = look_closely(directory, name, read)?;
             let seen = seen.filter(|seen| self.nodes.allow(&seen.metadata.kind));
-            Ok(seen.map(|seen| (seen.metadata, seen.stamp)))
+            Ok(seen.map(|seen| self.told(seen)))
         })
     }
 
@@ -231,7 +258,7 @@ impl Source for DirectorySource {
     ) -> Result<Option<Page>, SourceError> {
         let read = |holder: Holder<'_>| self.reader.digests(holder);
         let page = self.page(directory, after, limit, |open, name, _| {
-            Ok(self.known(directory, look_closely(open, name, read)?).map(|seen| seen.metadata))
+            Ok(self.known(directory, look_closely(open, name, read)?).map(|seen| self.told(seen).0))
         })?;
         Ok(page.map(|(entries, has_more)| {
             let entries = entries.into_iter().map(|(name, metadata)| Entry { name, metadata });
@@ -272,9 +299,8 @@ impl Source for DirectorySource {
             };
             Ok(is_regular(&fs::fstat(&file)?).then_some(file))
         })?;
-        Ok(file.map(|file| -> Box<dyn SourceFile> {
-            Box::new(OpenFile::new(path.clone(), file, self.reader, None))
-        }))
+        Ok(file
+            .map(|file| -> Box<dyn SourceFile> { Box::new(self.opened(path.clone(), file, None)) }))
     }
 
     fn directory<'a>(
