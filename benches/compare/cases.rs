@@ -100,6 +100,16 @@ pub(crate) fn large(plan: &Plan) -> Vec<Case> {
     vec![copies(plan, &format!("4 files of {mib} MiB"), &source, &bed, &tools, false)]
 }
 
+/// One file of 1 GiB, encrypted, beside what the encryption allows.
+pub(crate) fn curve(plan: &Plan) -> Vec<Case> {
+    let bed = plan.bed();
+    let source = bed.path().join("source");
+    let mib = plan.scaled(1_024);
+    tree::large(&source.join("file"), mib << 20, 0);
+    let tools = [Tool::OsyncKeys, Tool::Osync, Tool::CurveStream];
+    vec![copies(plan, &format!("a file of {mib} MiB, encrypted"), &source, &bed, &tools, false)]
+}
+
 /// Copies `source` by each of `tools` in turn: into nothing, or over a copy that is equal already.
 fn copies(
     plan: &Plan,

@@ -9,6 +9,7 @@
 //! whose speed drifts treats all alike. Nobody syncs to disk.
 
 mod cases;
+mod curve;
 mod live;
 mod measure;
 mod report;
@@ -29,7 +30,7 @@ use crate::report::Case;
 /// Build osync first: it is looked for beside this program.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Which comparisons: small, system, large, changes, live, live-copy; all if none is named.
+    /// Which comparisons: small, system, large, curve, changes, live, live-copy; all if none is named.
     cases: Vec<String>,
     /// Runs of each tool, of which the medians are shown.
     #[arg(long, default_value_t = 5)]
@@ -51,10 +52,11 @@ struct Arguments {
 /// A comparison: several tables.
 type Compare = fn(&Plan) -> Vec<Case>;
 
-const COMPARISONS: [(&str, Compare); 6] = [
+const COMPARISONS: [(&str, Compare); 7] = [
     ("small", cases::small),
     ("system", cases::system),
     ("large", cases::large),
+    ("curve", cases::curve),
     ("changes", cases::changes),
     ("live", live::in_sync),
     ("live-copy", live::during_copy),

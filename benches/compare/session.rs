@@ -56,7 +56,13 @@ impl Session {
                 rsync = Some((ends, looping.spawn(again).expect("a thread")));
                 Vec::new()
             }
-            Tool::OsyncMirror | Tool::Cp | Tool::Tar | Tool::Rsync | Tool::TcpCopy => {
+            Tool::OsyncMirror
+            | Tool::Cp
+            | Tool::Tar
+            | Tool::Rsync
+            | Tool::TcpCopy
+            | Tool::OsyncKeys
+            | Tool::CurveStream => {
                 unreachable!("compared in another way")
             }
         };

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::curve;
 use crate::measure::{Meter, Usage};
 use crate::tree::Closeness;
 
@@ -23,6 +24,8 @@ pub(crate) enum Tool {
     OsyncMirror,
     /// `osync source` and `osync sink --once`, over ZeroMQ on loopback TCP.
     Osync,
+    /// The same with keys.
+    OsyncKeys,
     /// `cp -a`.
     Cp,
     /// `tar c | tar x`.
@@ -39,6 +42,8 @@ pub(crate) enum Tool {
     Syncthing,
     /// Plain reads and writes of whole files over one loopback TCP connection.
     TcpCopy,
+    /// As many bytes as the first file has, over ZeroMQ with CURVE, from and to memory.
+    CurveStream,
 }
 
 impl Tool {
@@ -47,6 +52,7 @@ impl Tool {
         match self {
             Self::OsyncMirror => "osync mirror",
             Self::Osync => "osync source + sink",
+            Self::OsyncKeys => "osync source + sink, with keys",
             Self::Cp => "cp -a",
             Self::Tar => "tar pipe",
             Self::Rsync => "rsync, local",
@@ -55,14 +61,15 @@ impl Tool {
             Self::Lsyncd => "lsyncd",
             Self::Syncthing => "syncthing",
             Self::TcpCopy => "plain TCP copy",
+            Self::CurveStream => "bare CURVE stream",
         }
     }
 
     /// Whether it can be run here.
     pub(crate) fn is_installed(self) -> bool {
         let program = match self {
-            Self::OsyncMirror | Self::Osync => return osync().is_file(),
-            Self::TcpCopy => return true,
+            Self::OsyncMirror | Self::Osync | Self::OsyncKeys => return osync().is_file(),
+            Self::TcpCopy | Self::CurveStream => return true,
             Self::Cp => "cp",
             Self::Tar => "tar",
             Self::Rsync | Self::RsyncDaemon => "rsync",
@@ -77,7 +84,8 @@ impl Tool {
     /// What it keeps.
     pub(crate) fn closeness(self) -> Closeness {
         match self {
-            Self::OsyncMirror | Self::Osync | Self::Cp => Closeness::Full,
+            Self::CurveStream => Closeness::None,
+            Self::OsyncMirror | Self::Osync | Self::OsyncKeys | Self::Cp => Closeness::Full,
             Self::Tar
             | Self::Rsync
             | Self::RsyncDaemon
@@ -106,6 +114,22 @@ impl Tool {
                 let addresses = addresses();
                 let mut source = start(osync_source(source, &addresses));
                 let mut sink = osync_sink(target, &addresses);
+                sink.arg("--once");
+                finish(sink);
+                meter.done();
+                terminate(&mut source);
+            }
+            Self::OsyncKeys => {
+                let [ours, theirs] = ["source", "sink"].map(|end| keygen(&work.join(end)));
+                let addresses = addresses();
+                meter.begin();
+                let mut source = osync_source(source, &addresses);
+                source.arg("--key").arg(ours.join("osync.key"));
+                source.arg("--allow").arg(theirs.join("osync.pub"));
+                let mut source = start(source);
+                let mut sink = osync_sink(target, &addresses);
+                sink.arg("--key").arg(theirs.join("osync.key"));
+                sink.arg("--source-key").arg(ours.join("osync.pub"));
                 sink.arg("--once");
                 finish(sink);
                 meter.done();
@@ -157,6 +181,14 @@ impl Tool {
                 tcp_copy(source, target);
                 meter.done();
             }
+            Self::CurveStream => {
+                let file = fs::read_dir(source).expect("a source").next().expect("a file");
+                let bytes = file.and_then(|file| file.metadata()).expect("a file").len();
+                meter.begin();
+                curve::stream(usize::try_from(bytes).expect("fits into memory"));
+                meter.done();
+                fs::create_dir(target).expect("a target");
+            }
             Self::Lsyncd | Self::Syncthing => unreachable!("they never end by themselves"),
         }
         meter.usage()
@@ -192,6 +224,14 @@ pub(crate) fn osync_sink(target: &Path, [control, data]: &[String; 2]) -> Comman
     command.arg("sink").arg(target).args(["--control", control, "--data", data]);
     command.args(["--durability", "none"]);
     command
+}
+
+/// A pair of keys in `directory`.
+fn keygen(directory: &Path) -> PathBuf {
+    let mut keygen = quiet(osync());
+    keygen.arg("keygen").arg(directory);
+    finish(keygen);
+    directory.to_owned()
 }
 
 /// A command whose output nobody reads.
