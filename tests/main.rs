@@ -16,6 +16,7 @@ mod witness;
 
 mod arguments;
 mod attacks;
+mod confined;
 mod devices;
 mod discovery;
 mod durability;

@@ -6,6 +6,7 @@
 //! ```
 
 mod args;
+mod confinement;
 mod directories;
 mod discovery;
 mod follow;
@@ -30,7 +31,7 @@ use osync_core::ports::source::Source;
 use osync_core::{Mirror, SinkEndpoint, SourceEndpoint};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::args::{Channels, Command, Kept, SinkKeys, SourceArguments};
+use crate::args::{Channels, Command, Kept, RelayArguments, SinkKeys, SourceArguments};
 use crate::follow::{Endpoint, follow};
 use crate::render::{Renderer, printable};
 
@@ -105,10 +106,22 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             let _announcement = keys.announce.as_deref().map(announce).transpose()?;
             follow(Endpoint::Source(endpoint), false, &renderer)
         }
-        Command::Sink { target, channels, from, name, once, keys, sink_arguments, kept } => {
+        Command::Sink {
+            target,
+            channels,
+            from,
+            name,
+            once,
+            keys,
+            sink_arguments,
+            kept,
+            confined,
+        } => {
             let target = directories::made(&target)?;
             let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
+            confined.apply(&target, &keys, sink_arguments.trash.as_deref(), None)?;
             let renderer = Arc::new(Renderer::install());
+            confined.tell(&target);
             let Some((transport, details)) = upstream(&keys, channels, from)? else { return Ok(0) };
             log::info!("keeping {} equal to the source at {details}, as {name}", target.display());
             let endpoint = SinkEndpoint::start(
@@ -120,36 +133,7 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             )?;
             follow(Endpoint::Sink(endpoint), once, &renderer)
         }
-        Command::Relay { target, channels, from, name, serving, keys, sink_arguments, kept } => {
-            let target = directories::made(&target)?;
-            let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
-            let renderer = Arc::new(Renderer::install());
-            let (sink, feed) =
-                RelaySink::new(Arc::new(kept.of_sink(sink_arguments.open(&target)?)));
-            let serving_keys = serving.keys(&keys);
-            let (downstream, public) = keys::source_transport(&serving_keys)?;
-            let source = SourceEndpoint::start(
-                Arc::new(kept.of_source(DirectorySource::open(&target)?)),
-                Box::new(feed),
-                &downstream,
-                &serving.details(),
-                serving.options(),
-                renderer.clone(),
-            )?;
-            log::info!("serving {} on {}", target.display(), source.details());
-            let announce = |name| discovery::announce(name, &source.details(), public);
-            let _announcement = serving_keys.announce.as_deref().map(announce).transpose()?;
-            let Some((transport, details)) = upstream(&keys, channels, from)? else { return Ok(0) };
-            log::info!("keeping {} equal to the source at {details}, as {name}", target.display());
-            let sink = SinkEndpoint::start(
-                Arc::new(sink),
-                &transport,
-                &details,
-                sink_arguments.options().with_name(name),
-                renderer.clone(),
-            )?;
-            follow(Endpoint::Relay(sink, source), false, &renderer)
-        }
+        Command::Relay(arguments) => relay(*arguments),
         Command::Discover { seconds } => {
             discovery::list(Duration::from_secs(seconds))?;
             Ok(0)
@@ -159,6 +143,50 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             Ok(0)
         }
     }
+}
+
+/// A sink whose directory is served by a source in the same process.
+fn relay(arguments: RelayArguments) -> Result<u64, Box<dyn Error>> {
+    let RelayArguments {
+        target,
+        channels,
+        from,
+        name,
+        serving,
+        keys,
+        sink_arguments,
+        kept,
+        confined,
+    } = arguments;
+    let target = directories::made(&target)?;
+    let name = name.map_or_else(|| directories::sink_name(&target), Ok)?;
+    confined.apply(&target, &keys, sink_arguments.trash.as_deref(), Some(&serving))?;
+    let renderer = Arc::new(Renderer::install());
+    confined.tell(&target);
+    let (sink, feed) = RelaySink::new(Arc::new(kept.of_sink(sink_arguments.open(&target)?)));
+    let serving_keys = serving.keys(&keys);
+    let (downstream, public) = keys::source_transport(&serving_keys)?;
+    let source = SourceEndpoint::start(
+        Arc::new(kept.of_source(DirectorySource::open(&target)?)),
+        Box::new(feed),
+        &downstream,
+        &serving.details(),
+        serving.options(),
+        renderer.clone(),
+    )?;
+    log::info!("serving {} on {}", target.display(), source.details());
+    let announce = |name| discovery::announce(name, &source.details(), public);
+    let _announcement = serving_keys.announce.as_deref().map(announce).transpose()?;
+    let Some((transport, details)) = upstream(&keys, channels, from)? else { return Ok(0) };
+    log::info!("keeping {} equal to the source at {details}, as {name}", target.display());
+    let sink = SinkEndpoint::start(
+        Arc::new(sink),
+        &transport,
+        &details,
+        sink_arguments.options().with_name(name),
+        renderer.clone(),
+    )?;
+    follow(Endpoint::Relay(sink, source), false, &renderer)
 }
 
 /// Has the allocator keep up to [`KEPT_BYTES`] twice over in every arena instead of giving each payload's

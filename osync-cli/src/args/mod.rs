@@ -2,8 +2,10 @@
 //!
 //! What both `mirror` and one of the ends take is in `source` and `sink`.
 
+mod confined;
 mod kept;
 mod keys;
+mod relay;
 mod sink;
 mod source;
 mod transfer;
@@ -14,12 +16,12 @@ use std::process;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use osync_core::model::connection::ConnectionDetails;
-use osync_core::model::removal_limit::RemovalLimit;
 use osync_core::model::sink_id::SinkId;
-use osync_core::options::SourceOptions;
 
+pub(crate) use crate::args::confined::Confined;
 pub(crate) use crate::args::kept::Kept;
 pub(crate) use crate::args::keys::{SinkKeys, SourceKeys};
+pub(crate) use crate::args::relay::{RelayArguments, Serving};
 pub(crate) use crate::args::sink::SinkArguments;
 pub(crate) use crate::args::source::SourceArguments;
 
@@ -110,34 +112,15 @@ pub(crate) enum Command {
         sink_arguments: SinkArguments,
         #[command(flatten)]
         kept: Kept,
+        #[command(flatten)]
+        confined: Confined,
     },
     /// Keeps DST equal to what a source serves, and serves DST to further sinks.
     ///
     /// What arrives is passed on in the same moment, without watching DST. Trees of relays serve any
     /// number of sinks.
     #[command(after_long_help = AFTER_HELP)]
-    Relay {
-        /// The directory to keep equal to the source's and to serve; made if absent. What the source has
-        /// not is removed from it.
-        #[arg(value_name = "DST")]
-        target: PathBuf,
-        #[command(flatten)]
-        channels: Channels,
-        /// Finds the source that announces itself as NAME, as for `osync sink`.
-        #[arg(long, value_name = "NAME", conflicts_with_all = ["control", "data"], value_parser = crate::discovery::instance)]
-        from: Option<String>,
-        /// What this sink calls itself: 1 to 255 bytes. [default: host name and path of DST]
-        #[arg(long, value_parser = |text: &str| SinkId::new(text))]
-        name: Option<SinkId>,
-        #[command(flatten)]
-        serving: Serving,
-        #[command(flatten)]
-        keys: SinkKeys,
-        #[command(flatten)]
-        sink_arguments: SinkArguments,
-        #[command(flatten)]
-        kept: Kept,
-    },
+    Relay(Box<RelayArguments>),
     /// Lists the sources that announce themselves in the local network: name, addresses of the command and
     /// the data channel, version of the protocol, fingerprint of the key.
     Discover {
@@ -162,53 +145,6 @@ pub(crate) struct Channels {
     /// Address of the data channel, the same at both ends. A source may give port `*`: any free one.
     #[arg(long, value_name = "ADDRESS", default_value = ConnectionDetails::DATA_DEFAULT)]
     data: String,
-}
-
-/// Where a relay serves, and whom.
-#[derive(Debug, Args)]
-pub(crate) struct Serving {
-    /// Address of the command channel for further sinks. Port `*`: any free one.
-    #[arg(long, value_name = "ADDRESS")]
-    serve_control: String,
-    /// Address of the data channel for further sinks. Port `*`: any free one.
-    #[arg(long, value_name = "ADDRESS")]
-    serve_data: String,
-    /// Sinks that may be connected at once; one more is refused.
-    #[arg(long, value_name = "N", default_value_t = SourceOptions::default().sinks_max)]
-    max_sinks: usize,
-    /// Limits removals at further sinks, as for `osync source`. [default: any number, but not everything]
-    #[arg(long, value_name = "N|N%", value_parser = source::removal_limit)]
-    max_delete: Option<RemovalLimit>,
-    /// Public keys of the sinks that may connect, as for `osync source`; the secret key is that of `--key`.
-    #[arg(long, value_name = "FILE|DIR", requires = "key")]
-    allow: Option<PathBuf>,
-    /// Serves addresses other than this machine's own without any key.
-    #[arg(long, conflicts_with = "key")]
-    insecure: bool,
-    /// Announces this relay under NAME in the local network, as for `osync source`.
-    #[arg(long, value_name = "NAME", value_parser = crate::discovery::instance)]
-    announce: Option<String>,
-}
-
-impl Serving {
-    /// Where.
-    pub(crate) fn details(&self) -> ConnectionDetails {
-        ConnectionDetails { control: self.serve_control.clone(), data: self.serve_data.clone() }
-    }
-
-    /// How.
-    pub(crate) fn options(&self) -> SourceOptions {
-        SourceOptions::default()
-            .with_sinks_max(self.max_sinks)
-            .with_removal_limit(self.max_delete.unwrap_or_default())
-    }
-
-    /// Whom. The key is that of the sink.
-    pub(crate) fn keys(&self, sink: &SinkKeys) -> SourceKeys {
-        let key = sink.key.clone().filter(|_| self.allow.is_some());
-        let announce = self.announce.clone();
-        SourceKeys { key, allow: self.allow.clone(), insecure: self.insecure, announce }
-    }
 }
 
 impl From<Channels> for ConnectionDetails {
