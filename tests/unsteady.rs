@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use osync_sys::mapping::SharedWritable;
+
 use crate::program::{Osync, SOON, arguments};
 use crate::tree::{self, Pair};
+use crate::wait;
 
 /// What a file that is rewritten holds: so many times the same number, so that a mixture shows. It is a
 /// page, because a writer that is interrupted between two pages has a mixture there itself.
@@ -65,6 +68,45 @@ fn a_whole_version_of_what_never_holds_still_is_at_the_sink_soon() {
 
     pair.assert_equal_within(SOON, "equal once everything holds still");
     osync.terminate();
+}
+
+#[test]
+fn stores_through_a_mapping_are_at_the_sink_soon() {
+    let pair = Pair::new();
+    let (source, target) = (&pair.source, &pair.target);
+    let sizes = [("small", 4_096), ("large", 1_000_000)];
+    for (name, bytes) in sizes {
+        tree::write(source, name, vec![0; bytes]);
+    }
+    let osync = Osync::start(arguments!["mirror", source, target]);
+    osync.wait_line("in sync");
+    let mut mappings = sizes.map(|(name, bytes)| {
+        let file = OpenOptions::new().read(true).write(true).open(source.join(name)).unwrap();
+        SharedWritable::map(file, bytes).unwrap()
+    });
+    if !is_told_what_is_mapped() {
+        println!("SKIP: this kernel does not tell what is mapped");
+        return;
+    }
+
+    for value in 1..5 {
+        for mapping in &mut mappings {
+            mapping.fill(value);
+        }
+        for (name, bytes) in sizes {
+            let is_there = || fs::read(target.join(name)).unwrap() == vec![value; bytes];
+            wait::for_value(SOON, || is_there().then_some(()), || format!("{value} in {name}"));
+        }
+    }
+
+    drop(mappings);
+    pair.assert_equal_within(SOON, "equal once nothing is mapped");
+    osync.terminate();
+}
+
+fn is_told_what_is_mapped() -> bool {
+    let maps = fs::File::open("/proc/self/maps").unwrap();
+    osync_sys::mapping::next_shared_writable(maps, 0).is_ok()
 }
 
 /// The number of which the whole file at `path` consists.

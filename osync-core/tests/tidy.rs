@@ -73,7 +73,7 @@ const PATH_CALLS: [&str; 32] = [
 /// What names `/proc/self/fd/N`, which leads to an open descriptor and nowhere else, or a name in it.
 const OF_A_DESCRIPTOR: [&str; 2] = ["proc_path(", "path_of("];
 /// Where one of them is right, and why.
-const PATH_CALLS_ALLOWED: [(&str, &str); 17] = [
+const PATH_CALLS_ALLOWED: [(&str, &str); 20] = [
     // The root itself: made, opened, and asked whether it is still there.
     ("adapters/fs/root.rs", "std::fs"),
     ("adapters/fs/root.rs", "fs::open("),
@@ -83,17 +83,20 @@ const PATH_CALLS_ALLOWED: [(&str, &str); 17] = [
     ("adapters/feed/fanotify/mod.rs", "std::fs"),
     ("adapters/feed/fanotify/mod.rs", "canonicalize("),
     ("adapters/feed/fanotify/mod.rs", "File::open"),
+    ("adapters/feed/mapped.rs", "std::fs"),
+    ("adapters/feed/mapped.rs", "canonicalize("),
     ("adapters/feed/mod.rs", "fs::statfs("),
     // For a name from `OF_A_DESCRIPTOR`.
     ("adapters/fs/version.rs", "CWD"),
     ("adapters/feed/fanotify/places.rs", "CWD"),
     ("adapters/feed/fanotify/places.rs", "std::fs"),
-    // No file of a tree: the mode of a file in memory, the kernel's limits, the table of mounts, this boot.
+    // No file of a tree: the mode of a file in memory, the kernel's limits, the table of mounts, processes, this boot.
     ("adapters/fs/unsynced.rs", "fs::open("),
     ("adapters/feed/inotify/session.rs", "std::fs"),
     ("adapters/feed/inotify/limits.rs", "std::fs"),
     ("adapters/feed/mounts.rs", "std::fs"),
     ("adapters/feed/mounts.rs", "File::open"),
+    ("adapters/feed/mappings.rs", "CWD"),
 ];
 
 /// One source file of the library.

@@ -2,9 +2,10 @@
 //!
 //! Here: extended attributes of what lies at a name of a directory, no symbolic link followed (Linux 6.13).
 //! Where the kernel does not know them, each call fails with [`std::io::ErrorKind::Unsupported`].
-//! [`handle`] opens files by handle.
+//! [`handle`] opens files by handle, [`mapping`] tells what a process has mapped.
 
 pub mod handle;
+pub mod mapping;
 
 use std::ffi::{CStr, c_int, c_long, c_uint};
 use std::io::{Error, Result};

@@ -1,14 +1,16 @@
 //! Change feeds: who says where to look.
 //!
 //! [`fanotify`] and [`mod@inotify`] watch a directory tree of this machine; [`auto`] takes the better of the two that can be
-//! had. [`poll`] is for file systems that tell of no changes. [`channel`] is told by a host that knows by itself what
+//! had; [`mapped`] adds what neither is told of. [`poll`] is for file systems that tell of no changes. [`channel`] is told by a host that knows by itself what
 //! it writes.
 
 pub mod channel;
 pub mod fanotify;
 pub mod inotify;
+pub mod mapped;
 pub mod poll;
 
+mod mappings;
 mod mounts;
 mod outlet;
 mod tree;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 
 use crate::adapters::feed::fanotify::FanotifyFeed;
 use crate::adapters::feed::inotify::InotifyFeed;
+use crate::adapters::feed::mapped::MappedFeed;
 use crate::adapters::filters::{Filter, FilteredFeed};
 use crate::ports::change_feed::{ChangeFeed, FeedError};
 
@@ -37,7 +40,7 @@ const REMOTE: [(i64, &str); 9] = [
 ];
 
 /// A feed of the directory `root`, less what `filter` leaves out: fanotify where this process and the file system allow
-/// it, else inotify. The log says which.
+/// it, else inotify, with a [`MappedFeed`] around it. The log says which.
 ///
 /// # Errors
 /// [`FeedError::Watch`] if there is no such directory.
@@ -52,9 +55,10 @@ pub fn auto(root: &Path, filter: Option<Arc<Filter>>) -> Result<Box<dyn ChangeFe
     match FanotifyFeed::new(root) {
         Ok(feed) => {
             log::info!("watching with fanotify");
+            let feed = Box::new(MappedFeed::new(Box::new(feed), root)?);
             Ok(match filter {
-                None => Box::new(feed),
-                Some(filter) => Box::new(FilteredFeed::new(Box::new(feed), filter)),
+                None => feed,
+                Some(filter) => Box::new(FilteredFeed::new(feed, filter)),
             })
         }
         Err(error) => {
@@ -64,17 +68,18 @@ pub fn auto(root: &Path, filter: Option<Arc<Filter>>) -> Result<Box<dyn ChangeFe
     }
 }
 
-/// An inotify feed of the directory `root`, less what `filter` leaves out.
+/// An inotify feed of the directory `root`, less what `filter` leaves out, with a [`MappedFeed`] around it.
 ///
 /// # Errors
 /// [`FeedError::Watch`] if there is no such directory.
 pub fn inotify(root: &Path, filter: Option<Arc<Filter>>) -> Result<Box<dyn ChangeFeed>, FeedError> {
     let feed = InotifyFeed::new(root)?;
     log::info!("watching with inotify");
-    Ok(match filter {
-        None => Box::new(feed),
-        Some(filter) => Box::new(feed.with_filter(filter)),
-    })
+    let feed = match filter {
+        None => feed,
+        Some(filter) => feed.with_filter(filter),
+    };
+    Ok(Box::new(MappedFeed::new(Box::new(feed), root)?))
 }
 
 /// What kind of remote file system `root` is on, if it is one.

@@ -41,10 +41,12 @@ use crate::ports::change_feed::{ChangeFeed, FeedError, Reporter};
 
 /// A [`ChangeFeed`] of a local directory tree, for privileged processes.
 ///
-/// Symbolic links are not followed. Changes through `mmap` and through a hard link from outside make no events.
+/// Symbolic links are not followed. Changes through `mmap` (see [`MappedFeed`]) and through a
+/// hard link from outside make no events.
 /// What is mounted below the root is not watched: it is reported as [`Change::Unwatched`], and as
 /// [`Change::Lost`] from time to time.
 ///
+/// [`MappedFeed`]: crate::adapters::feed::mapped::MappedFeed
 /// [`Change::Unwatched`]: crate::model::change::Change::Unwatched
 /// [`Change::Lost`]: crate::model::change::Change::Lost
 #[derive(Debug)]
