@@ -141,7 +141,7 @@ fn a_source_killed_at_any_system_call_starts_again_into_equality() {
 }
 
 /// Tries the places; `attempt` says whether the end reached its place.
-fn kill_at(calls: &[&str], sample: &[(&str, u32)], attempt: impl Fn(&str, u32) -> bool) {
+pub(crate) fn kill_at(calls: &[&str], sample: &[(&str, u32)], attempt: impl Fn(&str, u32) -> bool) {
     if let Err(reason) = probe() {
         println!("SKIP kills at system calls: {reason}");
         return;
@@ -180,7 +180,7 @@ fn strace(call: &str, count: u32) -> Command {
 }
 
 /// The program, to be killed as a thread of it begins its `count`-th `call`.
-fn start_to_be_killed(call: &str, count: u32, arguments: &[&OsStr]) -> Osync {
+pub(crate) fn start_to_be_killed(call: &str, count: u32, arguments: &[&OsStr]) -> Osync {
     let mut command = strace(call, count);
     command.arg(env!("CARGO_BIN_EXE_osync")).args(arguments);
     Osync::spawn(command.env_remove("RUST_LOG").stdin(Stdio::null()))

@@ -3,16 +3,17 @@
 use std::fs;
 use std::path::Path;
 
+use crate::kills;
 use crate::program::{Osync, SOON, arguments};
 use crate::tree::{self, Pair};
 use crate::wait;
 
-/// The contents of everything in the trash.
+/// The contents of everything in the trash, or in another directory.
 fn kept(trash: &Path) -> Vec<String> {
     let mut contents = Vec::new();
     let mut pending = vec![trash.to_owned()];
     while let Some(path) = pending.pop() {
-        if path.is_dir() {
+        if path.is_dir() && !path.is_symlink() {
             pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         } else {
             contents.extend(fs::read_to_string(&path));
@@ -58,6 +59,53 @@ fn what_goes_from_a_mirror_is_kept_and_nothing_is_sent_again() {
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("done: 0 files") && log.contains(" 0 removed"), "{log}");
     pair.assert_equal();
+}
+
+#[test]
+fn a_mirror_killed_while_it_replaces_and_removes_has_lost_nothing() {
+    let sample = [
+        ("renameat2", 1),
+        ("renameat2", 2),
+        ("renameat2", 7),
+        ("renameat2", 12),
+        ("renameat", 1),
+        ("mkdirat", 3),
+        ("unlinkat", 2),
+    ];
+    kills::kill_at(&["renameat2", "renameat", "mkdirat", "unlinkat"], &sample, |call, count| {
+        let pair = Pair::new();
+        let trash = pair.source.with_file_name("trash");
+        let old =
+            ["f0", "f1", "f2", "f3", "gone/in/a", "gone/in/b", "extra", "file", "directory/in"];
+        for name in old {
+            tree::write(&pair.target, name, format!("old {name}"));
+        }
+        for name in ["f0", "f1", "f2", "f3", "file/in", "directory"] {
+            tree::write(&pair.source, name, "new");
+        }
+        let arguments = arguments![
+            "mirror",
+            pair.source,
+            pair.target,
+            "--trash",
+            trash,
+            "--once",
+            "--writers",
+            "1"
+        ];
+
+        let (status, _) = kills::start_to_be_killed(call, count, arguments).wait_exit(2 * SOON);
+
+        let left = [kept(&pair.target), kept(&trash)].concat();
+        let (again, log) = Osync::run(arguments);
+        assert_eq!(again.code(), Some(0), "{call} {count}: {log}");
+        pair.assert_equal();
+        for name in old.map(|name| format!("old {name}")) {
+            assert!(left.contains(&name), "{name} is lost at once by {call} {count}");
+            assert!(kept(&trash).contains(&name), "{name} is lost by {call} {count}");
+        }
+        status.code().is_none()
+    });
 }
 
 #[test]

@@ -311,6 +311,7 @@ fn directories_that_refuse_their_owner_are_worked_in_all_the_same() {
         let locked = metadata(Kind::Directory, 0o000);
         sink.set_metadata(&rel(path), &locked).unwrap();
     }
+    drop(sink);
     let sink = DirectorySink::open(&root).unwrap();
 
     write(&sink, "a/b/c/g", b"x").unwrap();

@@ -175,7 +175,8 @@ impl Sink for DirectorySink {
         let seen = match path.split() {
             None => {
                 tree.check_root()?;
-                look_closely(tree.root.descriptor(), b".", digests)
+                let root = tree.root.descriptor();
+                unlocked(root, || look_closely(root, b".", digests))
             }
             Some(_) if is_reserved(path) => return Ok(None),
             Some((parent, name)) => tree.directory(&parent, Missing::Stays).and_then(|directory| {
