@@ -244,6 +244,28 @@ fn a_small_file_is_at_the_sink_soon_after_it_is_closed() {
     source.terminate();
 }
 
+/// Others' events on a file system with a mark cost them and the source more than a few watches do.
+#[test]
+fn a_small_tree_in_memory_is_watched_with_inotify() {
+    let Ok(directory) = tempfile::tempdir_in("/dev/shm") else {
+        println!("SKIP: no file system in memory here");
+        return;
+    };
+    let watch = || {
+        let (source, _) = start_source(directory.path());
+        let line = source.wait_line("watching with ");
+        source.terminate();
+        line.rsplit(' ').next().unwrap().to_owned()
+    };
+    assert_eq!(watch(), "inotify");
+
+    // More directories than are worth it; who may not use fanotify watches them all the same.
+    for index in 0..5_000 {
+        fs::create_dir(directory.path().join(index.to_string())).unwrap();
+    }
+    assert_eq!(watch() == "fanotify", tree::is_root());
+}
+
 fn make_every_change(pair: &Pair) {
     for (name, change) in CHANGES {
         let tool = name.split_once(' ').map_or(name, |(tool, _)| tool);

@@ -19,11 +19,14 @@ mod unwatched;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::adapters::feed::fanotify::FanotifyFeed;
 use crate::adapters::feed::inotify::InotifyFeed;
 use crate::adapters::feed::mapped::MappedFeed;
+use crate::adapters::feed::tree::Tree;
 use crate::adapters::filters::{Filter, FilteredFeed};
+use crate::model::rel_path::RelPath;
 use crate::ports::change_feed::{ChangeFeed, FeedError};
 
 /// File systems that other machines or programs may change behind the kernel's back, by the numbers of `statfs(2)`.
@@ -39,8 +42,13 @@ const REMOTE: [(i64, &str); 9] = [
     (0x6b41_4653, "AFS"),
 ];
 
+/// A tree in memory is small if it has no more directories than this, and this is found out soon.
+const SMALL_DIRECTORIES_MAX: usize = 4_096;
+const SMALL_SEARCH_MAX: Duration = Duration::from_millis(50);
+
 /// A feed of the directory `root`, less what `filter` leaves out: fanotify where this process and the file system allow
-/// it, else inotify, with a [`MappedFeed`] around it. The log says which.
+/// it, else inotify; inotify, too, for a small tree in memory, where watches are made at once, while fanotify would be
+/// told of everything that others do on the file system, with a [`MappedFeed`] around it. The log says which.
 ///
 /// # Errors
 /// [`FeedError::Watch`] if there is no such directory.
@@ -50,6 +58,9 @@ pub fn auto(root: &Path, filter: Option<Arc<Filter>>) -> Result<Box<dyn ChangeFe
         log::warn!(
             "{shown}: what others than this machine change on {kind} is found by polling only"
         );
+        return inotify(root, filter);
+    }
+    if is_small_in_memory(root) {
         return inotify(root, filter);
     }
     match FanotifyFeed::new(root) {
@@ -80,6 +91,24 @@ pub fn inotify(root: &Path, filter: Option<Arc<Filter>>) -> Result<Box<dyn Chang
         Some(filter) => feed.with_filter(filter),
     };
     Ok(Box::new(MappedFeed::new(Box::new(feed), root)?))
+}
+
+/// Whether `root` is on a file system in memory and has few directories.
+fn is_small_in_memory(root: &Path) -> bool {
+    let Some(mut tree) = Tree::open(root).ok().filter(Tree::is_in_memory) else { return false };
+    let begin = Instant::now();
+    let mut found = vec![RelPath::root()];
+    let mut listed = 0;
+    while let Some(directory) = found.get(listed).cloned() {
+        listed += 1;
+        if tree.list_directories(&directory, &mut found).is_err()
+            || found.len() > SMALL_DIRECTORIES_MAX
+            || begin.elapsed() > SMALL_SEARCH_MAX
+        {
+            return false;
+        }
+    }
+    true
 }
 
 /// What kind of remote file system `root` is on, if it is one.

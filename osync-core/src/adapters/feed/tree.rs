@@ -55,6 +55,11 @@ impl Tree {
         self.root.check().is_ok()
     }
 
+    /// Whether it is in memory: listing it costs no storage.
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.root.is_in_memory()
+    }
+
     /// The descriptor of the root, to work relative to.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.root.descriptor()

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::{Errno, Result};
 
@@ -17,9 +17,6 @@ use crate::model::durability::Durability;
 
 /// So many files are synced one by one; for more the whole file system is.
 pub(super) const SINGLES_MAX: usize = 4;
-
-/// File systems in memory: nothing there survives a power cut.
-const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// The file system of a sink's root.
 #[derive(Debug)]
@@ -47,7 +44,7 @@ impl Disk {
             return;
         }
         match self.watch() {
-            Ok(descriptor) if is_in_memory(descriptor.as_fd()) => {
+            Ok(_) if self.root.is_in_memory() => {
                 log::info!("the target is in memory: nothing of it survives a power cut");
             }
             Ok(descriptor) => {
@@ -129,9 +126,4 @@ impl Disk {
 fn is_regular(directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
     let stat = fs::statat(directory, name, fs::AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
-}
-
-fn is_in_memory(descriptor: BorrowedFd<'_>) -> bool {
-    fs::fstatfs(descriptor)
-        .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| IN_MEMORY.contains(&kind)))
 }

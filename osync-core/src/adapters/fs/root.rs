@@ -24,6 +24,9 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 /// The longest path handed to the kernel at once, in bytes: `PATH_MAX` less some.
 const PIECE_BYTES_MAX: usize = 4_000;
 
+/// File systems in memory: tmpfs, ramfs.
+const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+
 /// For a descriptor to work relative to, not to read.
 pub(in crate::adapters) const PLACE: OFlags =
     OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -46,6 +49,13 @@ pub(in crate::adapters) struct Root {
 }
 
 impl Root {
+    /// Whether its file system is one in memory: nothing there costs storage or survives a power cut.
+    pub(in crate::adapters) fn is_in_memory(&self) -> bool {
+        let found = fs::fstatfs(&self.descriptor);
+        let kind = found.ok().and_then(|found| u64::try_from(found.f_type).ok());
+        kind.is_some_and(|kind| IN_MEMORY.contains(&kind))
+    }
+
     /// Holds the directory at `path`. This is the only path ever looked up by name from outside: a test
     /// of the source text (`only_the_root_is_found_by_a_path_from_outside`) sees to that.
     pub(in crate::adapters) fn open(path: &Path) -> std::io::Result<Self> {
