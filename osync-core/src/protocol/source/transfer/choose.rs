@@ -25,6 +25,8 @@ const BACKLOG_SHARE: u32 = 20;
 const BATCH_NAMES_MAX: usize = 256;
 /// Bytes of content in one message: on two cores more falls out of the caches.
 const BATCH_BYTES_MAX: u64 = 256 * 1024;
+/// Bytes in one chunk of a large file at most: more, because each wakes half a dozen threads.
+const CHUNK_BYTES_MAX: u64 = 512 * 1024;
 /// The same on the thinnest link.
 const BATCH_BYTES_MIN: u64 = 16 * 1024;
 /// Longer files travel in chunks.
@@ -128,7 +130,7 @@ impl Transfer {
     /// Bytes in one chunk at present.
     pub(super) fn chunk_bytes_max(&self) -> u64 {
         let bytes = (self.data.window().size_bytes() / 4).min(self.limits.message_bytes());
-        bytes.clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
+        bytes.clamp(BATCH_BYTES_MIN, CHUNK_BYTES_MAX)
     }
 
     /// Takes marks that are due: directories become visits, entries of one directory a message.
