@@ -18,7 +18,7 @@ use crate::adapters::fs::directories::Directories;
 use crate::adapters::fs::disk::Disk;
 use crate::adapters::fs::file_version::FileVersion;
 use crate::adapters::fs::is_reserved;
-use crate::adapters::fs::metadata::{look, look_closely};
+use crate::adapters::fs::metadata::{look, look_at, look_closely};
 use crate::adapters::fs::names::Listings;
 use crate::adapters::fs::probe;
 use crate::adapters::fs::root::Root;
@@ -175,8 +175,12 @@ impl Sink for DirectorySink {
         let seen = match path.split() {
             None => {
                 tree.check_root()?;
+                // By its descriptor: its mode may forbid us to look anything up in it.
                 let root = tree.root.descriptor();
-                unlocked(root, || look_closely(root, b".", digests))
+                look_at(root).and_then(|mut seen| {
+                    seen.metadata.attributes = digests(Holder::Path(root))?;
+                    Ok(Some(seen))
+                })
             }
             Some(_) if is_reserved(path) => return Ok(None),
             Some((parent, name)) => tree.directory(&parent, Missing::Stays).and_then(|directory| {
