@@ -209,7 +209,7 @@ impl MemTree {
 
     /// The whole tree by path, the root under the empty path, contents empty but for regular files.
     #[must_use]
-    pub fn snapshot(&self) -> BTreeMap<RelPath, (Metadata, Vec<u8>)> {
+    pub fn snapshot(&self) -> BTreeMap<RelPath, (Metadata, Arc<Vec<u8>>)> {
         self.state().snapshot()
     }
 

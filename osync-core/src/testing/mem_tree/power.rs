@@ -7,6 +7,7 @@
 //! [`MemTree`]: crate::testing::mem_tree::MemTree
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::model::durability::Durability;
 use crate::model::metadata::Kind;
@@ -105,11 +106,12 @@ impl MemTree {
                 continue;
             }
             object.is_doubted = true;
+            let content = Arc::make_mut(&mut object.content);
             match choose(4) {
                 0 => {}
-                1 => object.content.truncate(on_disk),
-                2 => object.content.truncate(on_disk + (length - on_disk) / 2),
-                _ => object.content[on_disk..].fill(0),
+                1 => content.truncate(on_disk),
+                2 => content.truncate(on_disk + (length - on_disk) / 2),
+                _ => content[on_disk..].fill(0),
             }
             object.metadata.kind = Kind::File { size_bytes: object.content.len() as u64 };
         }

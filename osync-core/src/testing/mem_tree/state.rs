@@ -6,6 +6,7 @@
 //! [`MemTree`]: crate::testing::mem_tree::MemTree
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::model::attributes::Attributes;
 use crate::model::metadata::{Kind, Metadata, Stamp};
@@ -21,7 +22,8 @@ const ROOT: u64 = 1;
 pub(super) struct Object {
     pub(super) metadata: Metadata,
     pub(super) stamp: Stamp,
-    pub(super) content: Vec<u8>,
+    /// Shared by whatever shows the tree as it was at some moment.
+    pub(super) content: Arc<Vec<u8>>,
     pub(super) children: BTreeMap<Name, u64>,
     /// How many names it has; its metadata says the same as long as there is one.
     names: u32,
@@ -120,7 +122,7 @@ impl State {
     pub(super) fn content(&self, path: &RelPath) -> Option<Vec<u8>> {
         self.at(path)
             .filter(|object| object.metadata.kind.is_file())
-            .map(|object| object.content.clone())
+            .map(|object| object.content.to_vec())
     }
 
     pub(super) fn object_mut(&mut self, object: u64) -> &mut Object {
@@ -150,7 +152,7 @@ impl State {
                 names: 1,
             },
             stamp: Stamp { object: number, changed: now, unlinked: false },
-            content,
+            content: Arc::new(content),
             children: BTreeMap::new(),
             names: 0,
             handles: 0,
@@ -252,7 +254,7 @@ impl State {
         match self.lookup(path) {
             Some(number) if self.objects[&number].metadata.kind.is_file() => {
                 let object = self.object_mut(number);
-                object.content = content;
+                object.content = Arc::new(content);
                 object.metadata.kind = kind;
                 self.touch(number, now);
             }
@@ -265,28 +267,30 @@ impl State {
         }
     }
 
-    pub(super) fn snapshot(&self) -> BTreeMap<RelPath, (Metadata, Vec<u8>)> {
-        let mut snapshot = BTreeMap::new();
-        let mut pending = vec![(RelPath::root(), ROOT)];
-        while let Some((path, number)) = pending.pop() {
-            let object = &self.objects[&number];
-            for (name, &child) in &object.children {
-                let path = path.join(name).expect("a path that was made once");
-                pending.push((path, child));
-            }
-            snapshot.insert(path, (object.metadata.clone(), object.content.clone()));
-        }
-        snapshot
+    pub(super) fn snapshot(&self) -> BTreeMap<RelPath, (Metadata, Arc<Vec<u8>>)> {
+        let copied = |object: &Object| (object.metadata.clone(), Arc::clone(&object.content));
+        self.all().into_iter().map(|(path, object)| (path, copied(object))).collect()
     }
 
-    /// The names of each object that has several, directories aside.
+    /// Everything, in no order.
+    fn all(&self) -> Vec<(RelPath, &Object)> {
+        let mut all = vec![(RelPath::root(), &self.objects[&ROOT])];
+        let mut index = 0;
+        while let Some((path, object)) = all.get(index) {
+            let (path, object) = (path.clone(), *object);
+            for (name, child) in &object.children {
+                let path = path.join(name).expect("a path that was made once");
+                all.push((path, &self.objects[child]));
+            }
+            index += 1;
+        }
+        all
+    }
+
     pub(super) fn shared(&self) -> BTreeSet<BTreeSet<RelPath>> {
         let mut names: HashMap<u64, BTreeSet<RelPath>> = HashMap::new();
-        for path in self.snapshot().into_keys() {
-            let object = self.at(&path).expect("it is in the snapshot");
-            if object.names > 1 {
-                names.entry(object.stamp.object).or_default().insert(path);
-            }
+        for (path, object) in self.all().into_iter().filter(|(_, object)| object.names > 1) {
+            names.entry(object.stamp.object).or_default().insert(path);
         }
         names.into_values().collect()
     }
