@@ -7,13 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 
 use crate::adapters::feed::mappings::{FILES_MAX, shared_writable_below};
 use crate::adapters::feed::outlet::Outlet;
@@ -140,7 +142,7 @@ struct Look {
 }
 
 /// Size, last change of the content, last change of anything.
-type Stat = (i64, [i64; 2], [i64; 2]);
+type Stat = (u64, [i64; 2], [i64; 2]);
 
 /// Looks at all that is `mapped`, those first whose last look is longest ago, and returns what is another than it was.
 fn changed(
@@ -182,41 +184,36 @@ fn look(
     inode: u64,
     before: Option<&Look>,
     room_bytes: &mut u64,
-) -> Result<Option<Look>, Errno> {
-    let (above, name) = path.split().ok_or(Errno::INVAL)?;
+) -> io::Result<Option<Look>> {
+    let (above, name) = path.split().ok_or(io::ErrorKind::IsADirectory)?;
     let directory = root.directory(&above, PLACE)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let open = |flags| rustix::fs::openat(&directory, name.as_bytes(), flags, Mode::empty());
-    let file = open(flags | OFlags::NOATIME).or_else(|_| open(flags))?;
-    let found = rustix::fs::fstat(&file)?;
-    if found.st_ino != inode {
+    let mut file = File::from(open(flags | OFlags::NOATIME).or_else(|_| open(flags))?);
+    let found = file.metadata()?;
+    if found.ino() != inode {
         return Ok(None);
     }
-    let times = |seconds, nanoseconds: u64| [seconds, nanoseconds.cast_signed()];
-    let stat = (
-        found.st_size,
-        times(found.st_mtime, found.st_mtime_nsec),
-        times(found.st_ctime, found.st_ctime_nsec),
-    );
-    let size_bytes = found.st_size.unsigned_abs();
-    if size_bytes > *room_bytes {
+    let stat =
+        (found.len(), [found.mtime(), found.mtime_nsec()], [found.ctime(), found.ctime_nsec()]);
+    if found.len() > *room_bytes {
         // What was read before still stands for what it was.
         let (at, digest) = before.map_or((Instant::now(), None), |look| (look.at, look.digest));
         return Ok(Some(Look { at, stat, digest }));
     }
-    *room_bytes -= size_bytes;
+    *room_bytes -= found.len();
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; BUFFER_BYTES];
-    let mut rest_bytes = size_bytes;
+    let mut rest_bytes = found.len();
     while rest_bytes > 0 {
-        match rustix::io::read(&file, &mut buffer) {
+        match file.read(&mut buffer) {
             Ok(0) => break,
             Ok(bytes) => {
                 hasher.update(&buffer[..bytes]);
                 rest_bytes = rest_bytes.saturating_sub(bytes as u64);
             }
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(Some(Look { at: Instant::now(), stat, digest: Some(hasher.finalize()) }))
