@@ -30,7 +30,8 @@ struct Touch {
 /// What a task has left at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Left {
-    File(u64),
+    /// Of this content, and so many bytes.
+    File(u64, usize),
     Directory,
     /// Nothing, or something else.
     Other,
@@ -68,7 +69,7 @@ impl Promises {
             let found = tree.look(path.as_bytes());
             let is_directory = found.is_some_and(|found| found.kind.is_directory());
             let left = match &content {
-                Some(content) => Left::File(fingerprint(content)),
+                Some(content) => Left::File(fingerprint(content), content.len()),
                 None if is_directory => Left::Directory,
                 None => Left::Other,
             };
@@ -124,7 +125,7 @@ impl Promises {
             let later = || touched.iter().filter(|touch| touch.number > *number);
             let is_made_anew = |after: u64| {
                 let mut made = later().filter(|touch| touch.number > after && touch.path == *path);
-                made.any(|touch| matches!(touch.left, Left::File(_)))
+                made.any(|touch| matches!(touch.left, Left::File(..)))
             };
             let is_excused = later().any(|touch| {
                 if touch.path != *path {
@@ -133,10 +134,18 @@ impl Promises {
                         && !matches!(touch.left, Left::Directory | Left::Extended);
                 }
                 match touch.left {
-                    Left::File(fingerprint) => found_fingerprint == Some(fingerprint),
-                    Left::Extended => {
-                        found.as_ref().is_some_and(|found| found.starts_with(promised))
-                    }
+                    Left::File(fingerprint, _) => found_fingerprint == Some(fingerprint),
+                    // Of that version or of a later one; what came to its end may be lost.
+                    Left::Extended => found.as_ref().is_some_and(|found| {
+                        let is_of = |touch: &Touch| {
+                            let Left::File(fingerprint_then, bytes) = touch.left else {
+                                return false;
+                            };
+                            let beginning = found.get(..bytes).map(fingerprint);
+                            touch.path == *path && beginning == Some(fingerprint_then)
+                        };
+                        found.starts_with(promised) || later().any(is_of)
+                    }),
                     Left::Directory | Left::Other => found.is_none() || is_made_anew(touch.number),
                     Left::Moved => true,
                 }
