@@ -22,6 +22,7 @@ mod discovery;
 mod durability;
 mod faults;
 mod filters;
+mod horizon;
 mod kept;
 mod keys;
 mod kills;

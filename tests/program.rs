@@ -34,7 +34,10 @@ pub(crate) fn command(arguments: &[&OsStr]) -> Command {
 /// Another copy of the program with these arguments.
 pub(crate) fn command_of(program: &Path, arguments: &[&OsStr]) -> Command {
     let mut command = Command::new(program);
-    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
+    // What it keeps from run to run is none of this machine's.
+    let state = concat!(env!("CARGO_TARGET_TMPDIR"), "/state");
+    command.args(arguments).env_remove("RUST_LOG").env("XDG_STATE_HOME", state);
+    command.stdin(Stdio::null());
     command
 }
 

@@ -10,6 +10,7 @@ mod confinement;
 mod directories;
 mod discovery;
 mod follow;
+mod horizons;
 mod keys;
 mod render;
 
@@ -33,6 +34,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::args::{Channels, Command, Kept, RelayArguments, SinkKeys, SourceArguments};
 use crate::follow::{Endpoint, follow};
+use crate::horizons::Horizons;
 use crate::render::{Renderer, printable};
 
 /// Ended with problems: some paths are not replicated.
@@ -78,13 +80,15 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             let renderer = Arc::new(Renderer::install());
             log::info!("mirroring {} into {}", source.display(), target.display());
             let (entries, feed) = opened(&source, &source_arguments, &kept)?;
+            let state = source_arguments.state.as_deref();
+            let horizons = Horizons::of(state, &source, renderer.clone());
             let mirror = Mirror::start(
                 entries,
                 feed,
                 Arc::new(kept.of_sink(sink_arguments.open(&target)?)),
-                source_arguments.options(),
+                source_arguments.options().with_horizons(horizons.known()),
                 sink_arguments.options(),
-                renderer.clone(),
+                Arc::new(horizons),
             )?;
             follow(Endpoint::Mirror(mirror), once, &renderer)
         }
@@ -93,13 +97,15 @@ fn run(command: Command) -> Result<u64, Box<dyn Error>> {
             let renderer = Arc::new(Renderer::install());
             let (entries, feed) = opened(&source, &source_arguments, &kept)?;
             let (transport, public) = keys::source_transport(&keys)?;
+            let state = source_arguments.state.as_deref();
+            let horizons = Horizons::of(state, &source, renderer.clone());
             let endpoint = SourceEndpoint::start(
                 entries,
                 feed,
                 &transport,
                 &channels.into(),
-                source_arguments.options(),
-                renderer.clone(),
+                source_arguments.options().with_horizons(horizons.known()),
+                Arc::new(horizons),
             )?;
             log::info!("serving {} on {}", source.display(), endpoint.details());
             let announce = |name| discovery::announce(name, &endpoint.details(), public);

@@ -154,6 +154,7 @@ impl Monitor for Renderer {
                 let (path, cause, wait) = (&problem.path, &problem.cause, problem.retry_in);
                 log::warn!("problem: {path}: {cause}; next try in {:.0} s", wait.as_secs_f64());
             }
+            Event::Horizon { .. } => {}
             other => log::info!("{other:?}"),
         }
     }

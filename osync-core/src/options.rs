@@ -1,11 +1,13 @@
 //! Every tunable, with its unit, default and range.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::compression::Compression;
 use crate::model::durability::Durability;
 use crate::model::removal_limit::RemovalLimit;
 use crate::model::sink_id::SinkId;
+use crate::model::timestamp::Timestamp;
 
 /// What a host may tune at a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +41,11 @@ pub struct SourceOptions {
     pub backlog_rate_max: Option<u64>,
     /// How many names may be removed at a sink without asking; by default any number, but not everything.
     pub removal_limit: RemovalLimit,
+    /// What [`Event::Horizon`] told of each sink last, in earlier runs; by default nothing. When such a sink
+    /// registers, files that changed since are proven there though size and time be equal.
+    ///
+    /// [`Event::Horizon`]: crate::ports::monitor::Event::Horizon
+    pub horizons: BTreeMap<SinkId, Timestamp>,
 }
 
 /// When only what has changed of a large file is sent.
@@ -68,6 +75,7 @@ impl Default for SourceOptions {
             rate_max: None,
             backlog_rate_max: None,
             removal_limit: RemovalLimit::default(),
+            horizons: BTreeMap::new(),
         }
     }
 }
@@ -147,6 +155,13 @@ impl SourceOptions {
     #[must_use]
     pub fn with_removal_limit(mut self, limit: RemovalLimit) -> Self {
         self.removal_limit = limit;
+        self
+    }
+
+    /// Sets [`SourceOptions::horizons`].
+    #[must_use]
+    pub fn with_horizons(mut self, horizons: BTreeMap<SinkId, Timestamp>) -> Self {
+        self.horizons = horizons;
         self
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use osync_core::adapters::feed;
 use osync_core::adapters::feed::fanotify::FanotifyFeed;
+use osync_core::adapters::feed::mapped::MappedFeed;
 use osync_core::adapters::feed::poll::PollFeed;
 use osync_core::adapters::filters::{Filter, FilteredFeed, Rules};
 use osync_core::model::name::Name;
@@ -66,6 +67,10 @@ pub(crate) struct SourceArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = PollFeed::INTERVAL_SECONDS_DEFAULT,
         value_parser = clap::value_parser!(u64).range(1..=86_400))]
     poll_interval: u64,
+    /// Keeps in DIR up to when each sink has everything, so that edits that put size and time back while no source
+    /// runs are found at the next start. [default: /var/lib/osync for root, else ~/.local/state/osync]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
     #[command(flatten)]
     transfer: TransferArguments,
 }
@@ -146,7 +151,7 @@ impl SourceArguments {
         let feed: Box<dyn ChangeFeed> = match self.feed {
             Feed::Auto => return feed::auto(root, filter),
             Feed::Inotify => return feed::inotify(root, filter),
-            Feed::Fanotify => Box::new(FanotifyFeed::new(root)?),
+            Feed::Fanotify => Box::new(MappedFeed::new(Box::new(FanotifyFeed::new(root)?), root)?),
             Feed::Poll => Box::new(PollFeed::new(root, Duration::from_secs(self.poll_interval))),
         };
         Ok(match filter {

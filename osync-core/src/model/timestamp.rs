@@ -1,5 +1,7 @@
 //! A point of a file system's time line.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 
 /// Seconds since 1970 and nanoseconds within the second, as `stat` reports them.
@@ -13,4 +15,23 @@ pub struct Timestamp {
     pub seconds: i64,
     /// Nanoseconds within the second: 0 to 999,999,999.
     pub nanoseconds: u32,
+}
+
+impl Timestamp {
+    /// The same moment, if it is one of this type's.
+    #[must_use]
+    pub fn from_system(time: SystemTime) -> Option<Self> {
+        let (before, after) = match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => (false, since),
+            Err(error) => (true, error.duration()),
+        };
+        let seconds = i64::try_from(after.as_secs()).ok()?;
+        Some(match (before, after.subsec_nanos()) {
+            (false, nanoseconds) => Self { seconds, nanoseconds },
+            (true, 0) => Self { seconds: -seconds, nanoseconds: 0 },
+            (true, nanoseconds) => {
+                Self { seconds: -seconds - 1, nanoseconds: 1_000_000_000 - nanoseconds }
+            }
+        })
+    }
 }

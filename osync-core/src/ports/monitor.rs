@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::model::rel_path::RelPath;
 use crate::model::sink_id::SinkId;
+use crate::model::timestamp::Timestamp;
 
 /// Something a host may want to act on. What only a developer wants to read is in the log instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,17 @@ pub enum Event {
         named: Vec<(RelPath, String)>,
         /// It survives a power cut of the sink. Where that is asked for, this event waits for it.
         is_durable: bool,
+    },
+    /// Of a source: whatever had changed before `at` is at the sink. A host that keeps the last one of each sink
+    /// and gives it to its next source ([`SourceOptions::horizons`]) has changes found that were made while no
+    /// source was running and that put size and time back.
+    ///
+    /// [`SourceOptions::horizons`]: crate::options::SourceOptions::horizons
+    Horizon {
+        /// The sink.
+        sink: SinkId,
+        /// By the clock of the source.
+        at: Timestamp,
     },
     /// The other end asked to end the session and both agreed.
     Terminated {

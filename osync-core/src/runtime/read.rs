@@ -7,6 +7,7 @@ use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
 use crate::model::nodes::Nodes;
 use crate::model::rel_path::RelPath;
+use crate::model::timestamp::Timestamp;
 use crate::ports::source::{NamePage, Page, Source, SourceError};
 use crate::protocol::source::job::{Done, Job, JobError, Listed};
 use crate::runtime::content::{self, Limits, OpenFile};
@@ -38,8 +39,8 @@ fn perform_on(
     clock: impl Fn() -> Instant,
 ) -> Done {
     match job {
-        Job::List { directory, after, entries_max, fidelity } => Done::Listed(
-            list(source, waiting, directory, after.as_ref(), *entries_max, *fidelity)
+        Job::List { directory, after, entries_max, fidelity, horizon } => Done::Listed(
+            list(source, waiting, directory, after.as_ref(), *entries_max, *fidelity, *horizon)
                 .map_err(job_error),
         ),
         Job::Names { directory, after, names_max, .. } => {
@@ -98,6 +99,7 @@ fn list(
     after: Option<&Name>,
     entries_max: usize,
     fidelity: crate::model::fidelity::Fidelity,
+    horizon: Option<Timestamp>,
 ) -> Result<Option<Listed>, SourceError> {
     let own = if after.is_none() {
         match source.metadata(directory)? {
@@ -110,8 +112,10 @@ fn list(
     } else {
         None
     };
-    let found = if waiting.calls_for_slices(entries_max) {
-        list_in_slices(source, waiting, directory, after, entries_max)
+    let mut suspects = Vec::new();
+    let found = if waiting.calls_for_slices(entries_max) || horizon.is_some() {
+        let since = horizon.map(|horizon| (horizon, &mut suspects));
+        list_in_slices(source, waiting, directory, after, entries_max, since)
     } else {
         let entries = |page: &Result<Option<Page>, _>| match page {
             Ok(Some(page)) => page.entries.len(),
@@ -121,40 +125,61 @@ fn list(
     };
     let Some(page) = found? else { return Ok(None) };
     let digest = listing::digest(own.as_ref(), &page.entries, fidelity);
-    Ok(Some(Listed { own, entries: page.entries, has_more: page.has_more, digest }))
+    Ok(Some(Listed { suspects, own, entries: page.entries, has_more: page.has_more, digest }))
 }
 
-/// As [`Source::list`], looking at many names at once.
+/// As [`Source::list`], looking at many names at once. With a horizon the files that changed at or after it are
+/// named, too.
 fn list_in_slices(
     source: &dyn Source,
     waiting: &Waiting,
     directory: &RelPath,
     after: Option<&Name>,
     entries_max: usize,
+    since: Option<(Timestamp, &mut Vec<Name>)>,
 ) -> Result<Option<Page>, SourceError> {
+    let horizon = since.as_ref().map(|(horizon, _)| *horizon);
     let Some(NamePage { names, has_more }) = source.names(directory, after, entries_max)? else {
         return Ok(None);
     };
     let slices = waiting.in_slices(&names, |names| {
         let Some(held) = source.directory(directory)? else { return Ok(None) };
         let mut entries = Vec::with_capacity(names.len());
+        let mut suspects = Vec::new();
         for (name, _) in names {
-            if let Some((mut metadata, _)) = held.metadata(name)? {
+            if let Some((mut metadata, stamp)) = held.metadata(name)? {
                 metadata.attributes = metadata.attributes.digested();
+                if metadata.kind.is_file() && horizon.is_some_and(|at| stamp.changed >= at) {
+                    suspects.push(name.clone());
+                }
                 entries.push(Entry { name: name.clone(), metadata });
             }
         }
-        Ok::<_, SourceError>(Some(entries))
+        Ok::<_, SourceError>(Some((entries, suspects)))
     });
     let mut entries = Vec::with_capacity(names.len());
+    let mut found = Vec::new();
     for slice in slices {
         match slice {
-            Ok(Some(slice)) => entries.extend(slice),
+            Ok(Some((slice, suspects))) => {
+                entries.extend(slice);
+                found.extend(suspects);
+            }
             Ok(None) => return Ok(None),
             Err(error @ SourceError::RootLost { .. }) => return Err(error),
-            // A listing gets by with attributes that cannot be read.
-            Err(_) => return source.list(directory, after, entries_max),
+            // A listing gets by with attributes that cannot be read. What is not known to be old is suspect.
+            Err(_) => {
+                let page = source.list(directory, after, entries_max)?;
+                if let (Some(page), Some((_, suspects))) = (&page, since) {
+                    let files = page.entries.iter().filter(|entry| entry.metadata.kind.is_file());
+                    suspects.extend(files.map(|entry| entry.name.clone()));
+                }
+                return Ok(page);
+            }
         }
+    }
+    if let Some((_, suspects)) = since {
+        *suspects = found;
     }
     // A page that is not the last has to move on, even if all of it has vanished meanwhile.
     match names.last() {

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender};
+use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
 use crate::model::change::Change;
 use crate::model::report::QueueReport;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
+use crate::model::timestamp::Timestamp;
 use crate::model::work_id::WorkId;
 use crate::ports::change_feed::ChangeFeed;
 use crate::ports::counters::Counters;
@@ -203,8 +205,14 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
     }
 
     fn carry_out(&mut self, out: &mut Vec<Output>) -> Result<(), Ended> {
+        let mut told = Vec::new();
         for output in out.drain(..) {
             match output {
+                Output::Horizon { session, asked_at, is_beginning } => {
+                    if let Some(at) = oldest_change_after(asked_at, is_beginning) {
+                        self.machine.on_horizon(session, at, &mut told);
+                    }
+                }
                 Output::Send { channel, peer, frame } => self
                     .link
                     .send(channel, &peer, frame)
@@ -235,6 +243,29 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
                 Output::Event(event) => self.monitor.event(&event),
             }
         }
+        for output in told {
+            if let Output::Event(event) = output {
+                self.monitor.event(&event);
+            }
+        }
         Ok(())
     }
+}
+
+/// The oldest time of change that a file can have which changed after `moment`: file systems take it from a clock
+/// that moves on by ticks. At the beginning of a session, a moment that no older change can have: what changes in its
+/// first ticks is reported, and read later still.
+fn oldest_change_after(moment: Instant, is_beginning: bool) -> Option<Timestamp> {
+    let tick = duration(clock_getres(ClockId::RealtimeCoarse))?;
+    let clock = duration(clock_gettime(ClockId::RealtimeCoarse))?;
+    let since_epoch = if is_beginning {
+        clock.checked_add(2 * tick)
+    } else {
+        clock.checked_sub(moment.elapsed() + tick)
+    };
+    Timestamp::from_system(UNIX_EPOCH.checked_add(since_epoch?)?)
+}
+
+fn duration(time: Timespec) -> Option<Duration> {
+    Duration::try_from(time).ok()
 }

@@ -146,7 +146,9 @@ impl World {
         } else {
             RemovalLimit::Percent(100)
         };
-        let mut options = SourceOptions::default().with_removal_limit(limit);
+        let horizons = self.horizons.clone();
+        let mut options =
+            SourceOptions::default().with_removal_limit(limit).with_horizons(horizons);
         if self.random.chance(300) {
             options = options.with_marks_bytes_max(0); // As few as there may be.
         }
@@ -268,6 +270,7 @@ impl World {
 
     fn carry_out_source(&mut self) {
         let mut out = std::mem::take(&mut self.source.out);
+        let mut told = Vec::new();
         for output in out.drain(..) {
             match output {
                 Output::Send { channel, peer, frame } => {
@@ -287,6 +290,7 @@ impl World {
                 Output::ForgetAll { session } => {
                     self.source.files.retain(|(holder, _), _| *holder != session);
                 }
+                Output::Horizon { session, asked_at, .. } => told.push((session, asked_at)),
                 Output::Fence { cookie } => self.ask_fence(cookie),
                 Output::Event(event) => {
                     self.trace(|| format!("source: {event:?}"));
@@ -297,6 +301,16 @@ impl World {
             }
         }
         self.source.out = out;
+        for (session, asked_at) in told {
+            let at = self.tick_before(asked_at);
+            let Some(machine) = &mut self.source.machine else { continue };
+            machine.on_horizon(session, at, &mut self.source.out);
+            for output in std::mem::take(&mut self.source.out) {
+                if let Output::Event(Told::Horizon { sink, at }) = output {
+                    self.horizons.insert(sink, at);
+                }
+            }
+        }
     }
 }
 

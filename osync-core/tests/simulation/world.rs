@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use osync_core::model::durability::Durability;
 use osync_core::model::metadata::Kind;
 use osync_core::model::rel_path::RelPath;
+use osync_core::model::sink_id::SinkId;
+use osync_core::model::timestamp::Timestamp;
 use osync_core::ports::sink::Sink;
 use osync_core::testing::mem_tree::MemTree;
 
@@ -50,6 +52,10 @@ pub(crate) struct World {
     /// Makes contents and times unique.
     pub(crate) version: u64,
     pub(crate) begun_at: Instant,
+    /// What the clock of the source's tree said when.
+    ticks: Vec<(Instant, Timestamp)>,
+    /// As a host keeps them from one source to the next.
+    pub(crate) horizons: BTreeMap<SinkId, Timestamp>,
     is_traced: bool,
     scheduled: u64,
     events_taken: u64,
@@ -94,6 +100,8 @@ impl World {
             write_micros,
             version: 0,
             begun_at: now,
+            ticks: Vec::new(),
+            horizons: BTreeMap::new(),
             is_traced,
             scheduled: 0,
             events_taken: 0,
@@ -204,7 +212,17 @@ impl World {
     }
 
     /// Lets the next thing happen.
+    /// What the clock of the source's tree had said last before `at`.
+    pub(crate) fn tick_before(&self, at: Instant) -> Timestamp {
+        let earlier = self.ticks.partition_point(|(when, _)| *when < at);
+        earlier.checked_sub(1).map_or(Timestamp::default(), |index| self.ticks[index].1)
+    }
+
     fn step(&mut self) {
+        let tick = self.source.tree.clock();
+        if self.ticks.last().is_none_or(|(_, last)| *last != tick) {
+            self.ticks.push((self.now, tick));
+        }
         let next = self.events.first_key_value().map(|((at, _), _)| *at);
         let deadlines = [self.source.deadline, self.sink.deadline];
         let Some(at) = deadlines.into_iter().flatten().chain(next).min() else {

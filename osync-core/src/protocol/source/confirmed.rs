@@ -42,6 +42,18 @@ impl Confirmed {
         Some(entries)
     }
 
+    /// How many confirmations there were.
+    #[must_use]
+    pub fn parts(&self) -> u64 {
+        self.applied
+    }
+
+    /// How many of them are durable: all, if there was nothing to put on disk.
+    #[must_use]
+    pub fn durable_parts(&self) -> u64 {
+        self.durable
+    }
+
     /// How many entries may not be durable yet.
     #[must_use]
     pub fn undurable(&self) -> u64 {

@@ -10,6 +10,7 @@ use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::nodes::Nodes;
 use crate::model::rel_path::RelPath;
+use crate::model::timestamp::Timestamp;
 use crate::ports::source::NamePage;
 use crate::wire::message::Basis;
 use crate::wire::packing::Payload;
@@ -27,6 +28,8 @@ pub enum Job {
         entries_max: usize,
         /// What the digest takes in, and which sockets and devices are left out.
         fidelity: Fidelity,
+        /// Files that changed at or after this are named.
+        horizon: Option<Timestamp>,
     },
     /// Part of the names of a directory of which the sink has nothing.
     Names {
@@ -179,6 +182,8 @@ pub struct JobError {
 /// Part of a directory's listing.
 #[derive(Debug, Clone)]
 pub struct Listed {
+    /// Files among the entries that changed since the horizon, in ascending order.
+    pub suspects: Vec<Name>,
     /// The directory's own metadata, where the part is the first, its attributes as digests.
     pub own: Option<Metadata>,
     /// Its entries.

@@ -15,10 +15,11 @@ use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
+use crate::model::timestamp::Timestamp;
 use crate::options::SourceOptions;
 use crate::ports::counters::Counters;
 use crate::ports::transport::PeerId;
-use crate::protocol::sequence::{Inbound, Outbound};
+use crate::protocol::sequence::Inbound;
 use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::{HANDSHAKE_MAX, TERMINATION_MAX};
 use crate::wire::encode;
@@ -162,6 +163,7 @@ impl SinkPeer<Initialisation> {
         self,
         fidelity: Fidelity,
         options: &SourceOptions,
+        horizon: Option<Timestamp>,
         counters: Arc<Counters>,
         now: Instant,
         out: &mut Vec<Output>,
@@ -177,9 +179,9 @@ impl SinkPeer<Initialisation> {
         let transfer = Transfer::new(
             &self.session,
             self.control.clone(),
-            Outbound::default(),
             fidelity,
             options,
+            horizon,
             counters,
             now,
         );

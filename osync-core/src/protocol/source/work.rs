@@ -112,6 +112,8 @@ pub struct Page {
     pub own: Option<crate::model::metadata::Metadata>,
     /// Listing digest.
     pub digest: Digest,
+    /// Files that must be proven at the sink, whatever its answer.
+    pub suspects: Vec<Name>,
     /// Entries that the sink asked for: directories among them it does not have as such.
     pub wanted: HashSet<usize>,
 }

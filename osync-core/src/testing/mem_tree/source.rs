@@ -7,12 +7,21 @@ use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
+use crate::model::timestamp::Timestamp;
 use crate::ports::source::{Page, Source, SourceError, SourceFile};
 use crate::testing::mem_tree::MemTree;
 use crate::testing::mem_tree::state::{State, digested};
 
 /// So many zeros, aligned to as many, are a hole.
 const BLOCK_BYTES: usize = 4 * 1024;
+
+impl MemTree {
+    /// The time of the last change of anything.
+    #[must_use]
+    pub fn clock(&self) -> Timestamp {
+        self.state().clock()
+    }
+}
 
 impl Source for MemTree {
     fn fidelity(&self) -> Fidelity {

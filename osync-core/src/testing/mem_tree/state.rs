@@ -101,6 +101,10 @@ impl State {
     }
 
     /// The next point in time; each is used for one change only.
+    pub(super) fn clock(&self) -> Timestamp {
+        Timestamp { seconds: self.clock_seconds, nanoseconds: 0 }
+    }
+
     pub(super) fn tick(&mut self) -> Timestamp {
         self.clock_seconds += 1;
         Timestamp { seconds: self.clock_seconds, nanoseconds: 0 }

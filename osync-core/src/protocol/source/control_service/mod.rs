@@ -257,6 +257,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         for (session, reason) in lost {
             self.drop_peer(session, reason, out);
         }
+        self.ask_fence(out);
     }
 
     /// Takes the result of a job.

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::model::change::Change;
 use crate::model::fidelity::Fidelity;
 use crate::model::key::PublicKey;
-use crate::model::rel_path::RelPath;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
+use crate::model::timestamp::Timestamp;
 use crate::ports::monitor::Event;
 use crate::ports::transport::PeerId;
 use crate::protocol::source::control_service::any_peer::AnySinkPeer;
@@ -121,8 +120,15 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         out: &mut Vec<Output>,
     ) {
         let Some(AnySinkPeer::Initialisation(peer)) = self.peers.remove(&session) else { return };
-        let peer = peer.accept(self.fidelity, &self.options, Arc::clone(&self.counters), now, out);
+        let horizon = self.options.horizons.get(&peer.id).copied();
+        let counters = Arc::clone(&self.counters);
+        let peer = peer.accept(self.fidelity, &self.options, horizon, counters, now, out);
         out.push(Output::Event(Event::Registered { sink: peer.id.clone() }));
+        if horizon.is_none() {
+            // What this sink has already is believed; what changes from now on is known.
+            let session = session.tag();
+            out.push(Output::Horizon { session, asked_at: now, is_beginning: true });
+        }
         self.peers.insert(session, AnySinkPeer::Transfer(Box::new(peer)));
         let is_patience_over =
             now.saturating_duration_since(self.started_at) >= self.options.feed_patience;
@@ -137,9 +143,10 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
     pub fn audit(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.audited_at = now;
         log::info!("an audit begins: everything is compared again");
-        let sessions: Vec<SessionId> = self.peers.keys().copied().collect();
-        for session in sessions {
-            self.begin_backlog(session, now, out);
+        for any in self.peers.values_mut() {
+            if let AnySinkPeer::Transfer(peer) = any {
+                peer.phase.transfer.compare_again(now, out);
+            }
         }
     }
 
@@ -156,11 +163,24 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         out: &mut Vec<Output>,
     ) {
         if let Some(AnySinkPeer::Transfer(peer)) = self.peers.get_mut(&session) {
-            let reason = String::new();
-            let everything = Change::Lost { scope: RelPath::root(), reason };
-            peer.phase.transfer.on_change(&everything, now);
-            peer.phase.transfer.on_tick(now, out);
+            peer.phase.transfer.compare_all(now, out);
         }
+    }
+
+    /// All that had changed before `at`, by the clock of the source, is at the sink of `session`.
+    pub fn on_horizon(&mut self, session: u64, at: Timestamp, out: &mut Vec<Output>) {
+        let peer = self.peers.values().find(|any| any.session().tag() == session);
+        let Some(sink) = peer.map(|any| any.id().clone()) else { return };
+        let horizons = &mut self.options.horizons;
+        if horizons.len() >= NAMES_MAX && !horizons.contains_key(&sink) {
+            let oldest = horizons.iter().min_by_key(|(_, at)| **at).map(|(name, _)| name.clone());
+            oldest.map(|name| horizons.remove(&name));
+        }
+        if horizons.get(&sink).is_some_and(|before| at <= *before) {
+            return;
+        }
+        horizons.insert(sink.clone(), at);
+        out.push(Output::Event(Event::Horizon { sink, at }));
     }
 
     pub(super) fn ask_fence(&mut self, out: &mut Vec<Output>) {

@@ -36,6 +36,7 @@ impl Transfer {
             Answer::Equal => {
                 Counters::add(&self.counters.directories_equal, 1);
                 let (visit, page) = self.end_page(id, now, out)?;
+                self.mark_suspects(&visit, &page, now);
                 self.on_root_compared(&visit, &page, false, now, out);
                 self.visit_below(lane, &visit, &page);
             }
@@ -74,6 +75,7 @@ impl Transfer {
                 agenda.parcels.extend(parcel);
                 if is_last {
                     let (visit, page) = self.end_page(id, now, out)?;
+                    self.mark_suspects(&visit, &page, now);
                     self.on_root_compared(&visit, &page, has_extra, now, out);
                     self.visit_below(lane, &visit, &page);
                 }

@@ -29,6 +29,9 @@ pub(super) struct RenameHint {
 impl Transfer {
     /// Takes one hint of the change feed.
     pub fn on_change(&mut self, change: &Change, now: Instant) {
+        if !matches!(change, Change::Ready | Change::Fence { .. }) {
+            self.horizon.hear();
+        }
         match change {
             Change::Entry { path, touch } => self.on_entry(path, *touch, now),
             Change::Subtree { path } => {

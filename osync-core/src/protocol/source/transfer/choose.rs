@@ -329,7 +329,8 @@ impl Transfer {
         let job = if visit.is_push {
             Job::Names { directory, after, names_max: PAGE_ENTRIES_MAX, nodes: fidelity.nodes }
         } else {
-            Job::List { directory, after, entries_max: PAGE_ENTRIES_MAX, fidelity }
+            let horizon = self.horizon.of(&visit);
+            Job::List { directory, after, entries_max: PAGE_ENTRIES_MAX, fidelity, horizon }
         };
         let id = self.begin(lane, visit.born, What::Page { visit, page: None });
         self.pages += 1;

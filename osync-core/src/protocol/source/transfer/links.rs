@@ -322,7 +322,12 @@ impl Transfer {
                 let path = visit.directory.join(&entry.name);
                 path.is_ok_and(|path| !self.links.is_confirmed(&path))
             })
-            .map(|(_, entry)| (entry.name.clone(), Need::Metadata, 0))
+            .map(|(_, entry)| {
+                // What is suspect is no proof of what other names should be.
+                let is_suspect = page.suspects.binary_search(&entry.name).is_ok();
+                let need = if is_suspect { Need::Content } else { Need::Metadata };
+                (entry.name.clone(), need, 0)
+            })
             .collect();
         if !names.is_empty() {
             let (directory, born) = (visit.directory.clone(), visit.born);

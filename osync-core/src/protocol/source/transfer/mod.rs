@@ -12,12 +12,15 @@
 //! halts.rs     what cannot be done, for the moment
 //! removals.rs  what is to be removed waits until it is clear how much it is
 //! limits.rs    how much may be sent a second
+//! horizon.rs   up to when everything is at the sink, for the next session
+//! send.rs      messages, numbered
 //! sync.rs      is the sink in sync, how far behind is it
 //! ```
 //!
 //! A mark that is taken out becomes a piece of work in flight, and ends confirmed or as a mark again;
 //! nothing is ever dropped in between.
 
+mod send;
 mod changes;
 mod choose;
 mod search;
@@ -30,6 +33,7 @@ mod delta;
 mod limits;
 mod answers;
 mod grown;
+mod horizon;
 mod sync;
 
 use std::collections::{HashMap, VecDeque};
@@ -42,6 +46,7 @@ use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
 use crate::model::rel_path::RelPath;
 use crate::model::session_id::SessionId;
+use crate::model::timestamp::Timestamp;
 use crate::model::work_id::WorkId;
 use crate::options::SourceOptions;
 use crate::ports::counters::Counters;
@@ -58,8 +63,7 @@ use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::queue::pace::Pace;
 use crate::queue::pressure::Pressure;
 use crate::queue::removals::Removals;
-use crate::wire::encode;
-use crate::wire::message::{Envelope, Message};
+use crate::wire::message::Message;
 
 /// What a source's machine wants done.
 #[derive(Debug)]
@@ -97,6 +101,15 @@ pub enum Output {
     ForgetAll {
         /// Which session.
         session: u64,
+    },
+    /// Whatever had happened at `asked_at` is at the sink of this session.
+    Horizon {
+        /// Which session.
+        session: u64,
+        /// When.
+        asked_at: Instant,
+        /// The session has only begun: all that changed before is read after it.
+        is_beginning: bool,
     },
     /// Ask the change feed for a fence.
     Fence {
@@ -142,6 +155,7 @@ pub struct Transfer {
     links: Links,
     search: search::Search,
     sync: Vec<sync::SyncWait>,
+    horizon: horizon::Horizon,
     counters: Arc<Counters>,
     presence: halts::Presence,
     /// The target takes nothing.
@@ -165,9 +179,9 @@ impl Transfer {
     pub fn new(
         session: &SessionId,
         control: PeerId,
-        control_outbound: Outbound,
         fidelity: Fidelity,
         options: &SourceOptions,
+        horizon: Option<Timestamp>,
         counters: Arc<Counters>,
         now: Instant,
     ) -> Self {
@@ -176,7 +190,7 @@ impl Transfer {
             session: session.tag(),
             data: DataService::new(session, &control),
             control,
-            control_outbound,
+            control_outbound: Outbound::default(),
             fidelity,
             live: Agenda::new(marks_bytes_max),
             backlog: Agenda::new(marks_bytes_max),
@@ -201,6 +215,7 @@ impl Transfer {
             links: Links::new(options.links_bytes_max, fidelity.links),
             search: search::Search::default(),
             sync: Vec::new(),
+            horizon: horizon::Horizon::new(horizon, now),
             counters,
             presence: halts::Presence::new(now),
             trial: None,
@@ -232,8 +247,8 @@ impl Transfer {
             Message::Sums { work, sums } => self.on_sums(work, &sums, now, out)?,
             Message::Answer { work, answer } => self.on_answer(work, answer, now, out)?,
             Message::Applied { work, failures } => self.on_applied(work, &failures, now, out)?,
-            Message::Durable { applied } => self.on_durable(applied)?,
-            Message::SyncRequest { cookie } => self.on_sync_request(cookie)?,
+            Message::Durable { applied } => self.on_durable(applied, now, out)?,
+            Message::SyncRequest { cookie } => self.on_sync_request(cookie, now)?,
             Message::Heartbeat => {}
             _ => return Err(Breach("a message that does not belong to the transfer")),
         }
@@ -258,6 +273,8 @@ impl Transfer {
         if self.told.is_due(now) {
             self.tell_problems(now, out);
         }
+        self.ask_for_horizon(now);
+        self.move_horizon(now, out);
         self.pump(now, out);
     }
 
@@ -277,6 +294,7 @@ impl Transfer {
             self.grown.next_due(),
             self.limit_ends(),
             self.search.due(now),
+            self.horizon.due(),
         ];
         for due in dues.into_iter().flatten().filter(|&due| due > now) {
             deadline = deadline.min(due);
@@ -364,26 +382,5 @@ impl Transfer {
             self.live.marks.unpark(&path, now);
             self.backlog.marks.unpark(&path, now);
         }
-    }
-
-    fn send_data(&mut self, message: Message, payload: Bytes, now: Instant, out: &mut Vec<Output>) {
-        self.spend(&message, payload.len() as u64);
-        let frame = self.data.frame(message, payload, now);
-        Counters::add(&self.counters.wire_bytes, frame.len_bytes() as u64);
-        self.data_sent_at = now;
-        out.push(Output::Send { channel: Channel::Data, peer: self.data.peer().clone(), frame });
-    }
-
-    pub(in crate::protocol::source) fn send_control(
-        &mut self,
-        message: Message,
-        now: Instant,
-        out: &mut Vec<Output>,
-    ) {
-        let sequence = self.control_outbound.take();
-        let frame =
-            encode::frame(&Envelope { session: self.session, sequence, message }, Bytes::new());
-        self.control_sent_at = now;
-        out.push(Output::Send { channel: Channel::Control, peer: self.control.clone(), frame });
     }
 }

@@ -147,7 +147,7 @@ impl Transfer {
     fn on_listed(&mut self, id: WorkId, listed: Listed, now: Instant, out: &mut Vec<Output>) {
         let Some(work) = self.flight.works.get_mut(&id) else { return };
         let What::Page { visit, .. } = &mut work.what else { return };
-        let Listed { own, entries, has_more, digest } = listed;
+        let Listed { own, entries, has_more, digest, suspects } = listed;
         let until = if has_more { entries.last().map(|entry| entry.name.clone()) } else { None };
         let (lane, visit) = (work.lane, visit.clone());
         self.on_names_listed(lane, &visit, entries.len(), out);
@@ -169,6 +169,7 @@ impl Transfer {
             until: until.clone(),
             own,
             digest,
+            suspects,
             wanted: std::collections::HashSet::new(),
         });
         self.overtake(&visit.directory);

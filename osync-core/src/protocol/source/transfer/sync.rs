@@ -17,7 +17,9 @@ const QUESTIONS_MAX: usize = 64;
 /// A question of the sink: is everything here that had happened when I asked?
 #[derive(Debug)]
 pub(super) struct SyncWait {
-    cookie: u64,
+    /// `None`: the question is the source's own, for the horizon.
+    cookie: Option<u64>,
+    asked_at: Instant,
     /// When the change feed had reported everything that had happened before the question.
     fenced_at: Option<Instant>,
     is_asked: bool,
@@ -62,12 +64,29 @@ impl Transfer {
         self.send_control(Message::Problems { count, named }, now, out);
     }
 
-    pub(super) fn on_sync_request(&mut self, cookie: u64) -> Result<(), Breach> {
+    pub(super) fn on_sync_request(&mut self, cookie: u64, now: Instant) -> Result<(), Breach> {
         if self.sync.len() >= QUESTIONS_MAX {
             return Err(Breach("too many questions at once"));
         }
-        self.sync.push(SyncWait { cookie, fenced_at: None, is_asked: false });
+        self.sync.push(SyncWait {
+            cookie: Some(cookie),
+            asked_at: now,
+            fenced_at: None,
+            is_asked: false,
+        });
         Ok(())
+    }
+
+    /// Asks for the horizon, if it is time.
+    pub(super) fn ask_for_horizon(&mut self, now: Instant) {
+        if self.horizon.take_question(now) {
+            self.sync.push(SyncWait {
+                cookie: None,
+                asked_at: now,
+                fenced_at: None,
+                is_asked: false,
+            });
+        }
     }
 
     /// Whether a question needs a fence; it counts as asked for from now on.
@@ -94,19 +113,33 @@ impl Transfer {
             if self.is_open_since(fenced_at) && !self.is_stuck(now) {
                 return;
             }
-            let cookie = self.sync.swap_remove(index).cookie;
             let problems = self.problems.len() as u64;
+            let SyncWait { cookie, asked_at, .. } = self.sync.swap_remove(index);
+            if problems == 0 && !self.is_open_since(fenced_at) {
+                self.horizon.answer(asked_at, self.flight.confirmed.parts(), now);
+                self.move_horizon(now, out);
+            }
+            let Some(cookie) = cookie else {
+                self.horizon.close_question(asked_at);
+                continue;
+            };
             let named = self.problems.named();
             self.send_control(Message::InSync { cookie, problems, named }, now, out);
         }
     }
 
     /// So many confirmations are durable.
-    pub(super) fn on_durable(&mut self, applied: u64) -> Result<(), Breach> {
+    pub(super) fn on_durable(
+        &mut self,
+        applied: u64,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Breach> {
         let durable = self.flight.confirmed.durable(applied);
         let entries =
             durable.ok_or(Breach("more is durable than was confirmed, or less than before"))?;
         Counters::add(&self.counters.durable_entries, entries);
+        self.move_horizon(now, out);
         Ok(())
     }
 
