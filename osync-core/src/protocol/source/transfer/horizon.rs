@@ -4,8 +4,9 @@
 //! report it. For the time in which there was nobody a session has a *horizon*: files that changed since, as their
 //! inodes say, are proven whatever the sink's answer.
 //!
-//! The horizon moves on by the questions that the sink asks ([`sync`]) and by such of its own: once a question is answered without problems,
-//! and what was confirmed by then is durable, all is there that had happened when it was asked.
+//! The horizon moves on by the questions that the sink asks ([`sync`]) and by such of the source's own: once one is
+//! answered without problems, and what was confirmed by then is durable, all is there that had happened when it was
+//! asked.
 //!
 //! [`sync`]: crate::protocol::source::transfer::sync
 
