@@ -14,8 +14,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Aimed-at time that a byte waits behind others.
-pub const DELAY_TARGET: Duration = Duration::from_millis(3);
+/// Aimed-at time that a byte waits behind others: less than what people notice, and more than a busy machine takes to
+/// get round to a thread. With 3 ms a machine with twice as many busy threads as processors had the window collapse.
+pub const DELAY_TARGET: Duration = Duration::from_millis(10);
 /// Smallest window: two chunks on the thinnest link.
 pub const WINDOW_BYTES_MIN: u64 = 32 * 1024;
 /// Largest window. On a machine's own loopback it is the processors that queue, not the link.
@@ -197,7 +198,7 @@ mod tests {
         let thin = settled(12_500_000, Duration::from_micros(200), 5);
         let fast = settled(1_250_000_000, Duration::from_micros(200), 5);
 
-        assert!(thin < 150_000, "{thin}");
+        assert!(thin < 250_000, "{thin}");
         assert!(fast > 1_000_000, "{fast}");
     }
 

@@ -14,8 +14,8 @@ use crate::wire::encode;
 use crate::wire::message::{Item, State};
 use crate::wire::packing::Payload;
 
-/// What an encoded item takes, in bytes, about.
-const ITEM_BYTES: usize = 64;
+/// What an encoded item takes, in bytes, at most as a rule; the directory's own metadata follows the items.
+const ITEM_BYTES: usize = 128;
 /// So many names are thought to fill a message.
 const WHOLE_NAMES_MIN: usize = 16;
 
@@ -68,7 +68,7 @@ fn look_at_all(
     let mut batch = Batch::default();
     // In one piece, so that a batch that is no slice need not be moved while it grows.
     if names.len() >= WHOLE_NAMES_MIN {
-        batch.payload.reserve(limits.batch_bytes_max + names.len() * ITEM_BYTES);
+        batch.payload.reserve(limits.batch_bytes_max + (names.len() + 1) * ITEM_BYTES);
     }
     for (name, need) in names {
         if limits.is_full() {

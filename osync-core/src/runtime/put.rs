@@ -19,8 +19,10 @@ pub(super) fn put(
     counters: &Counters,
 ) -> Vec<Failure> {
     let mut failures = Vec::new();
-    // Files that follow each other are written together; everything else is done in its place among them.
+    // Files that follow each other are written together; everything else is done in its place among them, but
+    // directories come last: one that holds nothing yet is filled best.
     let mut files = Files::default();
+    let mut directories = Vec::new();
     for (index, (item, content)) in (0_u32..).zip(&items) {
         let path =
             directory.join(&item.name).map_err(|_| SinkError::Stale { path: directory.clone() });
@@ -34,6 +36,8 @@ pub(super) fn put(
         if let State::File(metadata) = &item.state {
             let content = &payload[content.clone()];
             files.push(index, NewFile { path, metadata, content });
+        } else if item.state == State::Directory {
+            directories.push((index, path));
         } else {
             files.write(sink, counters, &mut failures);
             let result = put_item(sink, &path, &item.state, counters);
@@ -41,6 +45,10 @@ pub(super) fn put(
         }
     }
     files.write(sink, counters, &mut failures);
+    for (index, path) in directories {
+        let result = put_item(sink, &path, &State::Directory, counters);
+        failures.extend(failure(Some(index), result));
+    }
     if let Some(own) = own {
         failures.extend(failure(None, set_own(sink, directory, &own)));
     }

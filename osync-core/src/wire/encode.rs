@@ -31,8 +31,8 @@ pub fn append_items(items: &[Item], payload: &mut Vec<u8>) -> u32 {
 pub fn with_own(payload: Bytes, own: Option<&Metadata>) -> (Bytes, u32) {
     let Some(own) = own else { return (payload, 0) };
     let before = payload.len();
-    let mut longer = Vec::with_capacity(before + 64 + own.attributes.len_bytes());
-    longer.extend_from_slice(&payload);
+    // Nobody else has it as a rule, and who made it left room.
+    let mut longer = Vec::from(payload);
     append(own, &mut longer);
     let own_bytes = u32::try_from(longer.len() - before).unwrap_or(u32::MAX);
     (Bytes::from(longer), own_bytes)

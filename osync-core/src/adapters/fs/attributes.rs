@@ -38,6 +38,9 @@ pub(super) struct AttributeReader {
 }
 
 impl AttributeReader {
+    /// Finds nothing, for what is known to have none.
+    pub(super) const NONE: Self = Self { is_supported: false, has_calls_by_name: false };
+
     /// Tries on `root`, the directory of a tree.
     pub(super) fn probe(root: BorrowedFd<'_>) -> Self {
         let calls = listxattrat(root, b".", &mut []);

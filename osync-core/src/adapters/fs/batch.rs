@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use crate::adapters::fs::disk::SINGLES_MAX;
 use crate::adapters::fs::file_version::FileVersion;
+use crate::adapters::fs::newborn::Newborn;
 use crate::adapters::fs::spot::Replaced;
 use crate::adapters::fs::tree::Tree;
 use crate::ports::sink::{NewFile, SinkError};
@@ -25,7 +26,11 @@ impl Tree {
     ///
     /// [`Sink::write_files`]: crate::ports::sink::Sink::write_files
     pub(super) fn write_files(&self, files: &[NewFile<'_>]) -> Vec<Result<(), SinkError>> {
+        if self.build(files) {
+            return files.iter().map(|_| Ok(())).collect();
+        }
         let mut results = Vec::with_capacity(files.len());
+        let mut newborn = Newborn::default();
         let mut waiting = Vec::new();
         // Opened before anything is written: it hears of every error.
         let is_watched = self.versions.disk.is_synced() && files.len() > SINGLES_MAX;
@@ -34,9 +39,13 @@ impl Tree {
             let mut kept = None;
             results.push(self.put("write", &file.path, |at| {
                 let _writing = self.versions.disk.unsynced.writing(&self.versions.aside)?;
+                if file.metadata.kind.size_bytes() != file.content.len() as u64 {
+                    return Err(Errno::INVAL);
+                }
                 let mut version = self.versions.file(at.directory, file.metadata.mode)?;
                 version.append(file.content)?;
-                if !self.versions.publish_new(&mut version, file.metadata, at)? {
+                let newborn = &mut newborn;
+                if !self.versions.publish_new(&mut version, file.metadata, at, newborn)? {
                     kept = Some(version);
                 }
                 Ok(Replaced::NoDirectory)

@@ -4,14 +4,15 @@
 //! root, without following a symbolic link, and everything done in it is done by a single name relative
 //! to its descriptor. So whatever somebody else swaps in meanwhile, nothing outside the root is touched.
 //!
-//! From low to high: unlock, attributes, root, metadata, names, directories, purge, aside, spot,
+//! From low to high: unlock, attributes, root, metadata, newborn, names, `new_directories`, directories, purge, aside, spot,
 //! trash, unsynced, disk, `file_version`, version, link, basis,
-//! probe, tree, batch, staged, `open_file`, held; the two ports on top.
+//! probe, tree, built, batch, staged, `open_file`, held; the two ports on top.
 
 mod aside;
 mod attributes;
 mod basis;
 mod batch;
+mod built;
 mod directories;
 mod disk;
 mod file_version;
@@ -19,6 +20,8 @@ mod held;
 mod link;
 mod metadata;
 mod names;
+mod new_directories;
+mod newborn;
 mod open_file;
 mod probe;
 mod purge;

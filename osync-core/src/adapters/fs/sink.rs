@@ -20,6 +20,7 @@ use crate::adapters::fs::file_version::FileVersion;
 use crate::adapters::fs::is_reserved;
 use crate::adapters::fs::metadata::{look, look_at, look_closely};
 use crate::adapters::fs::names::Listings;
+use crate::adapters::fs::new_directories::NewDirectories;
 use crate::adapters::fs::probe;
 use crate::adapters::fs::root::Root;
 use crate::adapters::fs::spot::{Replaced, Spot};
@@ -145,6 +146,7 @@ impl DirectorySink {
             tree: Arc::new(Tree {
                 root,
                 directories: Directories::new(),
+                new_directories: NewDirectories::default(),
                 versions: versions.with_fidelity(fidelity),
                 listings: Listings::default(),
                 fidelity,
@@ -284,7 +286,7 @@ impl Sink for DirectorySink {
             tree.check_root()?;
             return Ok(false);
         }
-        tree.in_parent("make", path, Missing::IsMade, |at| {
+        let made = tree.in_parent("make", path, Missing::IsMade, |at| {
             match fs::mkdirat(at.directory, at.name, Mode::RWXU) {
                 Err(Errno::EXIST) => {}
                 made => return made.map(|()| true),
@@ -293,7 +295,11 @@ impl Sink for DirectorySink {
                 Some(seen) if seen.metadata.kind.is_directory() => Ok(false),
                 Some(_) | None => tree.versions.directory(at).map(|()| true),
             }
-        })
+        })?;
+        if made {
+            tree.new_directories.insert(path);
+        }
+        Ok(made)
     }
 
     fn make_special(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
@@ -365,6 +371,7 @@ impl Sink for DirectorySink {
             let (directory, name) = (to_above.as_fd(), to_name.as_bytes());
             unlocked(directory, || tree.versions.rename(at, Spot { directory, name, path: to }))
         })?;
+        tree.new_directories.forget_all();
         tree.directories.forget(from);
         tree.directories.forget(to);
         Ok(())

@@ -12,6 +12,7 @@ use crate::adapters::fs::attributes::{AttributeReader, Holder};
 use crate::adapters::fs::directories::Directories;
 use crate::adapters::fs::metadata::{Target, apply, look, look_at, look_closely};
 use crate::adapters::fs::names::{Listings, Names};
+use crate::adapters::fs::new_directories::NewDirectories;
 use crate::adapters::fs::root::{LISTING, PLACE, Root, enter, is_removed};
 use crate::adapters::fs::spot::{Replaced, Spot};
 use crate::adapters::fs::unlock::unlocked;
@@ -23,11 +24,15 @@ use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 use crate::ports::sink::SinkError;
 
+/// How often directories on the way to one that is made may be replaced meanwhile.
+const DESCENTS_MAX: usize = 8;
+
 /// What the sink shares with the files staged in it.
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) root: Arc<Root>,
     pub(super) directories: Directories,
+    pub(super) new_directories: NewDirectories,
     pub(super) versions: Versions,
     pub(super) listings: Listings,
     pub(super) fidelity: Fidelity,
@@ -59,6 +64,17 @@ impl Tree {
             Err(Errno::ACCESS) => {}
             found => return found,
         }
+        for _ in 1..DESCENTS_MAX {
+            match self.descend(path, missing) {
+                // A directory on the way was replaced, by one that holds its first files, while it was entered.
+                Err(Errno::NOENT) if missing == Missing::IsMade => {}
+                found => return found,
+            }
+        }
+        self.descend(path, missing)
+    }
+
+    fn descend(&self, path: &RelPath, missing: Missing) -> OsResult<OwnedFd> {
         self.root.descend(path, |directory, name| {
             unlocked(directory, || match enter(directory, name, PLACE) {
                 Err(Errno::NOENT) if missing == Missing::IsMade => {
@@ -135,6 +151,7 @@ impl Tree {
         if is_reserved(path) {
             return Ok(false);
         }
+        self.new_directories.take(path);
         let directory = self.directory(&parent, Missing::Stays)?;
         unlocked(directory.as_fd(), || self.mend(directory.as_fd(), name.as_bytes(), wanted))
     }

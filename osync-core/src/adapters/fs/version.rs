@@ -13,7 +13,8 @@ use crate::adapters::fs::aside::{Aside, Place};
 use crate::adapters::fs::attributes::AttributeReader;
 use crate::adapters::fs::disk::Disk;
 use crate::adapters::fs::file_version::FileVersion;
-use crate::adapters::fs::metadata::{Seen, Target, apply, look, look_at};
+use crate::adapters::fs::metadata::{Seen, Target, apply, look};
+use crate::adapters::fs::newborn::{Newborn, permissions};
 use crate::adapters::fs::root::movable;
 use crate::adapters::fs::spot::{Replaced, Spot};
 use crate::adapters::fs::trash::Trash;
@@ -66,7 +67,7 @@ impl Versions {
     /// Begins a version of a file that is to lie in `directory`, and most likely to have `mode`.
     pub(super) fn file(&self, directory: BorrowedFd<'_>, mode: u32) -> Result<FileVersion> {
         let access = OFlags::WRONLY | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(mode & 0o777);
+        let mode = Mode::from_raw_mode(permissions(mode));
         if !self.lacks_unnamed_files.load(Ordering::Relaxed) {
             match fs::openat(directory, ".", access | OFlags::TMPFILE, mode) {
                 Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
@@ -92,7 +93,7 @@ impl Versions {
         at: Spot<'_>,
     ) -> Result<Replaced> {
         let _writing = self.disk.unsynced.writing(&self.aside)?;
-        if self.publish_new(version, metadata, at)? {
+        if self.publish_new(version, metadata, at, &mut Newborn::default())? {
             return Ok(Replaced::NoDirectory);
         }
         self.disk.sync_data(version.descriptor())?;
@@ -100,20 +101,16 @@ impl Versions {
     }
 
     /// Makes a version of a file visible at `at` if nothing lies there, or gives it a name in the
-    /// private directory; returns whether it is visible.
+    /// private directory; returns whether it is visible. `newborn` is kept between files of one directory.
     pub(super) fn publish_new(
         &self,
         version: &mut FileVersion,
         metadata: &Metadata,
         at: Spot<'_>,
+        newborn: &mut Newborn,
     ) -> Result<bool> {
         let file = version.file.as_fd();
-        // One look costs less than setting an owner and a mode that are right already.
-        let present = look_at(file)?.metadata;
-        if metadata.kind != present.kind {
-            return Err(Errno::INVAL);
-        }
-        apply(Target::Open(file), metadata, Some(&present), self.fidelity, self.reader)?;
+        newborn.dress(file, metadata, self.fidelity, self.reader)?;
         if self.disk.is_synced_by_file() {
             self.disk.sync_data(file)?;
         }

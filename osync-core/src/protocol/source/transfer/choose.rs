@@ -23,8 +23,8 @@ const LIVE_RESERVE_BYTES: u64 = 256 * 1024;
 const BACKLOG_SHARE: u32 = 20;
 /// Names in one message.
 const BATCH_NAMES_MAX: usize = 256;
-/// Bytes of content in one message: on two cores more falls out of the caches.
-const BATCH_BYTES_MAX: u64 = 256 * 1024;
+/// Bytes of content in one message: much more falls out of the caches.
+const BATCH_BYTES_MAX: u64 = 512 * 1024;
 /// Bytes in one chunk of a large file at most: more, because each wakes half a dozen threads.
 const CHUNK_BYTES_MAX: u64 = 512 * 1024;
 /// The same on the thinnest link.
