@@ -4,7 +4,7 @@
 //! because somebody may swap a directory for a symbolic link between event and look.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -24,11 +24,16 @@ const LISTING_BYTES: usize = 32 * 1024;
 /// The longest path, in bytes, that is handed to the kernel in one piece: `PATH_MAX` less room for an anchor.
 const DIRECT_BYTES_MAX: usize = 4_000;
 
+/// File systems that count the directories in a directory among its links: ext2 to ext4, XFS, tmpfs.
+const COUNTING: [u64; 3] = [0xEF53, 0x5846_5342, 0x0102_1994];
+
 /// The root of the watched tree, held open.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: Root,
     buffer: Vec<u8>,
+    /// The device last listed on, and whether its file system is among [`COUNTING`].
+    counting: Option<(u64, bool)>,
 }
 
 /// What lies at a path at the moment of looking.
@@ -47,7 +52,11 @@ pub(super) enum Seen {
 impl Tree {
     /// Opens the directory `path`.
     pub(super) fn open(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { root: Root::open(path)?, buffer: Vec::with_capacity(LISTING_BYTES) })
+        Ok(Self {
+            root: Root::open(path)?,
+            buffer: Vec::with_capacity(LISTING_BYTES),
+            counting: None,
+        })
     }
 
     /// Whether the path it was opened by still leads to this root.
@@ -115,6 +124,9 @@ impl Tree {
 
     fn try_list(&mut self, directory: &RelPath, found: &mut Vec<RelPath>) -> Result<(), Errno> {
         let opened = self.root.directory(directory, LISTING)?;
+        if self.is_leaf(&opened)? {
+            return Ok(());
+        }
         let mut entries = RawDir::new(&opened, self.buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {
             let entry = entry?;
@@ -136,6 +148,26 @@ impl Tree {
             }
         }
         Ok(())
+    }
+}
+
+impl Tree {
+    /// Whether the links of `directory` tell that there is none in it: most are such leaves, and files are many.
+    fn is_leaf(&mut self, directory: &OwnedFd) -> Result<bool, Errno> {
+        let stat = rustix::fs::fstat(directory)?;
+        // Its name and its ".".
+        if stat.st_nlink != 2 {
+            return Ok(false);
+        }
+        let counts = match self.counting {
+            Some((device, counts)) if device == stat.st_dev => counts,
+            Some(_) | None => {
+                let kind = u64::try_from(rustix::fs::fstatfs(directory)?.f_type);
+                kind.is_ok_and(|kind| COUNTING.contains(&kind))
+            }
+        };
+        self.counting = Some((stat.st_dev, counts));
+        Ok(counts)
     }
 }
 
