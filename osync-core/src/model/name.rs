@@ -5,15 +5,16 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The name of one entry of a directory, in bytes.
 ///
 /// 1 to [`Name::BYTES_MAX`] bytes, without `/` and NUL, and neither `.` nor `..`. POSIX names need not
-/// be UTF-8, so this is bytes and not `str`. Ordering is bytewise.
+/// be UTF-8, so this is bytes and not `str`. Ordering is bytewise. Clones share the bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Box<[u8]>);
+pub struct Name(Arc<[u8]>);
 
 /// Why bytes are not a [`Name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +42,7 @@ impl Name {
     ///
     /// # Errors
     /// [`NameError`] says which rule of [`Name`] the bytes break.
-    pub fn new(bytes: impl Into<Box<[u8]>>) -> Result<Self, NameError> {
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Result<Self, NameError> {
         let bytes = bytes.into();
         Self::check(&bytes)?;
         Ok(Self(bytes))

@@ -72,6 +72,12 @@ impl Claims {
         if claim == Claim::Make || self.directories.is_empty() {
             return None;
         }
+        // Told without making a path: of most directories nothing below is in flight.
+        let behind = (Bound::Excluded(directory.as_bytes()), Bound::Unbounded);
+        let next = self.directories.range::<[u8], _>(behind).next();
+        if !next.is_some_and(|(path, _)| path.as_bytes().starts_with(directory.as_bytes())) {
+            return None;
+        }
         let mut start = directory.as_bytes().to_vec();
         if !start.is_empty() {
             start.push(b'/');
