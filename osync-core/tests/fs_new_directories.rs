@@ -98,6 +98,21 @@ fn files_of_a_new_directory_come_with_it() {
 }
 
 #[test]
+fn the_directory_above_keeps_its_time() {
+    let target = target();
+    for above in ["", "a"] {
+        let below = if above.is_empty() { "d".to_owned() } else { format!("{above}/d") };
+        target.sink.make_directory(&rel(&below)).unwrap();
+        target.sink.set_metadata(&rel(above), &metadata(Kind::Directory, 0o755)).unwrap();
+
+        assert!(fill(&target.sink, &below, b"content").iter().all(Result::is_ok));
+
+        let found = fs::metadata(target.root.join(above)).unwrap();
+        assert_eq!((found.mtime(), found.mtime_nsec()), (1_234_567_890, 123_456_789), "{above}");
+    }
+}
+
+#[test]
 fn what_lies_in_the_directory_already_stays() {
     let target = target();
     target.sink.make_directory(&rel("d")).unwrap();

@@ -9,7 +9,9 @@ use rustix::fd::AsFd;
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::{Errno, Result};
 
+use crate::adapters::fs::aside::Place;
 use crate::adapters::fs::file_version::FileVersion;
+use crate::adapters::fs::metadata::{Target, look_at, set_modified};
 use crate::adapters::fs::newborn::{Newborn, permissions};
 use crate::adapters::fs::root::{PLACE, enter};
 use crate::adapters::fs::spot::Spot;
@@ -31,7 +33,11 @@ impl Tree {
         if !is_new || files.len() < FILES_MIN || self.versions.disk.is_synced_by_file() {
             return false;
         }
-        let build = |at: Spot<'_>| self.versions.build(files, at);
+        let build = |at: Spot<'_>| {
+            let _writing = self.versions.disk.unsynced.writing(&self.versions.aside)?;
+            let mut place = self.versions.build(files)?;
+            self.with_times_still(path.parent().as_ref(), || move_in(&mut place, at))
+        };
         if let Err(error) = self.in_parent("build", &path, Missing::Stays, build) {
             log::debug!("files are written one by one: {error}");
             return false;
@@ -42,9 +48,8 @@ impl Tree {
 }
 
 impl Versions {
-    /// Puts a directory that holds `files` in place of the empty one at `at`.
-    fn build(&self, files: &[NewFile<'_>], at: Spot<'_>) -> Result<()> {
-        let _writing = self.disk.unsynced.writing(&self.aside)?;
+    /// Makes a directory that holds `files` in the private one.
+    fn build(&self, files: &[NewFile<'_>]) -> Result<Place> {
         let mut place = self.aside.place()?;
         fs::mkdirat(place.directory(), place.name(), Mode::RWXU)?;
         place.fill();
@@ -63,8 +68,18 @@ impl Versions {
             version.append(content)?;
             newborn.dress(version.file.as_fd(), metadata, self.fidelity, self.reader)?;
         }
-        fs::renameat(place.directory(), place.name(), at.directory, at.name)?;
-        place.empty();
-        Ok(())
+        Ok(place)
     }
+}
+
+/// Moves the directory at `place` over the empty one at `at`; the one above, whose time may have been set already,
+/// keeps it.
+fn move_in(place: &mut Place, at: Spot<'_>) -> Result<()> {
+    let before = look_at(at.directory)?.metadata.modified;
+    fs::renameat(place.directory(), place.name(), at.directory, at.name)?;
+    place.empty();
+    if let Err(errno) = set_modified(Target::Path(at.directory), before) {
+        log::debug!("cannot put back the time above {}: {errno}", at.path);
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustix::fd::AsFd;
 use rustix::fs::{self, Mode};
@@ -149,6 +149,7 @@ impl DirectorySink {
                 new_directories: NewDirectories::default(),
                 versions: versions.with_fidelity(fidelity),
                 listings: Listings::default(),
+                times: Mutex::default(),
                 fidelity,
                 reader,
                 _lock: lock,

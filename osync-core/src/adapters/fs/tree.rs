@@ -2,7 +2,7 @@
 //!
 //! Parents come from a cache of descriptors; a call that finds its parent gone looks it up once more.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags};
@@ -35,6 +35,8 @@ pub(super) struct Tree {
     pub(super) new_directories: NewDirectories,
     pub(super) versions: Versions,
     pub(super) listings: Listings,
+    /// Held while the time of a directory is set, or changed and put back.
+    pub(super) times: Mutex<()>,
     pub(super) fidelity: Fidelity,
     pub(super) reader: AttributeReader,
     /// Keeps other sinks out. Last, so that all work has ended when it goes.
@@ -142,18 +144,34 @@ impl Tree {
         Ok(())
     }
 
+    /// Runs `operation` while the time of the directory at `path` is neither set nor changed and put back by others.
+    pub(super) fn with_times_still<T>(
+        &self,
+        path: Option<&RelPath>,
+        operation: impl FnOnce() -> T,
+    ) -> T {
+        if path.is_none_or(RelPath::is_root) {
+            return self.versions.aside.with_root_still(operation);
+        }
+        let _still = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        operation()
+    }
+
     /// Gives what lies at `path` this metadata, if it is of that kind; returns whether it is.
     pub(super) fn set_metadata(&self, path: &RelPath, wanted: &Metadata) -> OsResult<bool> {
         let Some((parent, name)) = path.split() else {
             let root = self.root.descriptor();
-            return self.versions.aside.with_root_still(|| self.mend(root, b".", wanted));
+            return self.with_times_still(None, || self.mend(root, b".", wanted));
         };
         if is_reserved(path) {
             return Ok(false);
         }
         self.new_directories.take(path);
         let directory = self.directory(&parent, Missing::Stays)?;
-        unlocked(directory.as_fd(), || self.mend(directory.as_fd(), name.as_bytes(), wanted))
+        let mend = || {
+            unlocked(directory.as_fd(), || self.mend(directory.as_fd(), name.as_bytes(), wanted))
+        };
+        if wanted.kind.is_directory() { self.with_times_still(Some(path), mend) } else { mend() }
     }
 
     fn mend(&self, directory: BorrowedFd<'_>, name: &[u8], wanted: &Metadata) -> OsResult<bool> {
