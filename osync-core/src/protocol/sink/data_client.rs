@@ -13,7 +13,7 @@ use crate::queue::window::WINDOW_MESSAGES_MAX;
 use crate::wire::message::Message;
 use crate::wire::packing::Payload;
 
-/// Credit is granted after so many bytes, or when nothing is left to do.
+/// Credit is granted after so many bytes, after a copy, or when nothing is left to do.
 const CREDIT_BYTES: u64 = 32 * 1024;
 /// Files that may arrive in chunks at once.
 const LARGES_MAX: usize = 64;
@@ -71,7 +71,8 @@ impl DataClient {
             return Err("more than was asked for");
         }
         self.unfinished += 1;
-        let ticket = Ticket { epoch: self.epoch, sequence, bytes };
+        let is_awaited = matches!(action, Action::Copy { .. });
+        let ticket = Ticket { epoch: self.epoch, sequence, bytes, is_awaited };
         Ok(Some(Task { directory, ticket, action }))
     }
 
@@ -157,7 +158,8 @@ impl DataClient {
     pub fn on_finished(&mut self, ticket: Ticket) -> Option<(u64, Message)> {
         self.unfinished -= 1;
         self.consumed_bytes += ticket.bytes;
-        if self.consumed_bytes - self.granted_bytes < CREDIT_BYTES && self.unfinished > 0 {
+        let is_little = self.consumed_bytes - self.granted_bytes < CREDIT_BYTES;
+        if is_little && self.unfinished > 0 && !ticket.is_awaited {
             return None;
         }
         self.granted_bytes = self.consumed_bytes;
@@ -167,5 +169,34 @@ impl DataClient {
             waiting: self.unfinished,
         };
         Some((self.outbound.take(), grant))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_granted_while_sums_are_still_made() {
+        let mut client = DataClient::new(1, Fidelity::FULL);
+        let work = WorkId(1);
+        let path = RelPath::new(b"big").unwrap();
+        let messages = [
+            Message::Inquire { work, path: path.clone(), key: [0; 32] },
+            Message::Open { work, path, size_bytes: 1 << 20, from_basis: true },
+            Message::Copy { work, offset_bytes: 0, first: 0, count: 1 },
+            Message::Sign { work, block_bytes: 4_096, first: 1, count: 1 },
+            Message::Sign { work, block_bytes: 4_096, first: 2, count: 1 },
+        ];
+        let mut tickets = Vec::new();
+        for (sequence, message) in (1..).zip(messages) {
+            let task = client.on_message(sequence, 50, message, Bytes::new()).unwrap().unwrap();
+            tickets.push(task.ticket);
+        }
+
+        let granted: Vec<bool> =
+            tickets.into_iter().map(|ticket| client.on_finished(ticket).is_some()).collect();
+
+        assert_eq!(granted, [false, false, true, false, true]);
     }
 }

@@ -30,6 +30,8 @@ pub struct Ticket {
     pub sequence: u64,
     /// Length of that message.
     pub bytes: u64,
+    /// The source goes on once it is done, so credit is granted at once.
+    pub is_awaited: bool,
 }
 
 /// What a task does.
