@@ -112,6 +112,51 @@ fn what_has_nothing_in_common_travels_and_so_does_everything_without_deltas() {
     }
 }
 
+/// Writes a new version beside the file, moves it over, and returns the bytes on the wire until all is in sync.
+fn replaced(pair: &Pair, write: impl FnOnce(&RelPath, &[u8])) -> u64 {
+    let before = pair.mirror.transfer_report().wire_bytes;
+    let new = RelPath::new(b"d/new").unwrap();
+    let began = Instant::now();
+    write(&new, &[&noise(SIZE, 1)[..], b"more"].concat());
+    assert!(pair.source.rename("d/new", "d/big"));
+    let renamed = Change::Renamed { from: new, to: big(), is_directory: false };
+    pair.feed.report(renamed).unwrap();
+    wait_in_sync(&pair.mirror);
+    assert!(began.elapsed() < DEADLINE / 2, "what has no name any more was waited for");
+    assert_eq!(pair.source.diff(&pair.sink), [""; 0]);
+    pair.mirror.transfer_report().wire_bytes - before
+}
+
+#[test]
+fn a_new_version_is_not_sent_while_it_is_written_beside_the_old_one() {
+    let pair = Pair::start(SourceOptions::default());
+
+    let wire_bytes = replaced(&pair, |new, content| {
+        for part in content.chunks(SIZE / 20) {
+            pair.source.append(new.as_bytes(), part);
+            let path = new.clone();
+            pair.feed.report(Change::Entry { path, touch: Touch::Writing }).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+
+    assert!(wire_bytes < 1 << 20, "{wire_bytes}");
+}
+
+#[test]
+fn a_file_that_is_renamed_on_its_way_is_not_sent_to_its_end() {
+    let pair = Pair::start(SourceOptions::default().with_rate_max(Some(4 << 20)));
+
+    let wire_bytes = replaced(&pair, |new, content| {
+        pair.source.write(new.as_bytes(), content);
+        let path = new.clone();
+        pair.feed.report(Change::Entry { path, touch: Touch::Settled }).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    });
+
+    assert!(wire_bytes < 2 << 20, "{wire_bytes}");
+}
+
 #[test]
 fn a_large_file_that_was_only_touched_is_not_sent() {
     let pair = Pair::start(SourceOptions::default());

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::model::change::{Change, Touch};
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
+use crate::model::work_id::WorkId;
 use crate::protocol::source::job::Job;
 use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::What;
@@ -49,12 +50,16 @@ impl Transfer {
 
     fn on_entry(&mut self, path: &RelPath, touch: Touch, now: Instant) {
         let need = if touch == Touch::Metadata { Need::Metadata } else { Need::Content };
-        let allowed_at = self.pace.allowed_at(path, now);
+        let held_until = self.writing.hear(path, touch, now).unwrap_or(now);
+        let allowed_at = self.pace.allowed_at(path, now).max(held_until);
         let urgency = match touch {
             _ if allowed_at > now => Urgency::At(allowed_at),
             Touch::Writing => Urgency::WhenQuiet,
             Touch::Settled | Touch::Metadata => Urgency::Now,
         };
+        if need == Need::Content && self.grown.is_proven_now(path) {
+            self.overtaken_larges.extend(self.large_at(path));
+        }
         self.mark(Lane::Live, path, Extent::Entry(need), urgency, now, now);
     }
 
@@ -64,6 +69,7 @@ impl Transfer {
             return;
         }
         self.grown.rebase(from, to);
+        self.writing.forget(from);
         self.links.rebase(from, to);
         self.mark_doubtful(None, Lane::Live, now, now);
         let moved_born = self.born_at(from).map_or(now, |born| born.min(now));
@@ -80,6 +86,7 @@ impl Transfer {
             self.mark(Lane::Live, to, Extent::Subtree, Urgency::Now, moved_born, now);
         } else {
             // A name whose content the sink may not have yet must not carry it to the new name.
+            self.overtaken_larges.extend(self.large_at(from));
             let is_hint = !is_pending && self.renames.len() < RENAMES_MAX;
             let need = if is_hint { Need::Metadata } else { Need::Content };
             self.mark(Lane::Live, to, Extent::Entry(need), Urgency::Now, now, now);
@@ -152,6 +159,29 @@ impl Transfer {
         self.mark(Lane::Live, to, Extent::Entry(Need::Content), Urgency::Now, born, now);
     }
 
+    /// The large file on its way to `path`. Sent to its end it would arrive where it is not any more.
+    pub(super) fn large_at(&self, path: &RelPath) -> Option<WorkId> {
+        let (parent, entry) = path.split()?;
+        let works = self.flight.works.iter();
+        works.rev().find_map(|(id, work)| match &work.what {
+            What::Large { directory, name, is_over: false, .. } => {
+                (*directory == parent && *name == entry).then_some(*id)
+            }
+            What::Large { .. } | What::Names { .. } | What::Page { .. } | What::Rename { .. } => {
+                None
+            }
+        })
+    }
+
+    /// Gives up the large files that changes have made useless while they were on their way.
+    pub(super) fn drop_overtaken(&mut self, now: Instant, out: &mut Vec<Output>) {
+        for id in std::mem::take(&mut self.overtaken_larges) {
+            if !self.put_proof_off(id, now, out) {
+                self.abort_large(id, now, out);
+            }
+        }
+    }
+
     /// Whether a comparison is in flight that sees what is at or below `path`.
     ///
     /// Its answer would be about the sink before the rename, and what it says is missing, and is sent
@@ -177,7 +207,7 @@ impl Transfer {
     }
 
     /// The work that stands in the way of an exclusive claim on `path`.
-    fn conflict(&self, path: &RelPath) -> Option<crate::model::work_id::WorkId> {
+    fn conflict(&self, path: &RelPath) -> Option<WorkId> {
         let (directory, name) = path.split()?;
         let claims = &self.flight.claims;
         claims.conflict_above(&directory).or_else(|| {

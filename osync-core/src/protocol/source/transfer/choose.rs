@@ -46,6 +46,7 @@ impl Transfer {
     /// Begins as much work as the window has room for.
     pub(super) fn pump(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.on_target_confirmed(out);
+        self.drop_overtaken(now, out);
         self.prove_due(now);
         self.limits.on_time(now);
         self.is_limited = false;

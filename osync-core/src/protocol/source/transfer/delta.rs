@@ -214,6 +214,9 @@ impl Transfer {
         now: Instant,
         out: &mut Vec<Output>,
     ) {
+        if self.is_left_to_writer(id, weighed.size_bytes, now, out) {
+            return;
+        }
         let Some(work) = self.flight.works.get_mut(&id) else { return };
         let lane = work.lane;
         // It may have been given up meanwhile.
@@ -221,15 +224,13 @@ impl Transfer {
             return;
         };
         let Course::Weighing(Basis { size_bytes, .. }) = *course else { return };
-        if weighed.has_holes {
-            *course = Course::Whole;
+        if weighed.has_holes || weighed.has_grown {
+            *course = if weighed.has_holes { Course::Whole } else { Course::Growing };
             self.ready_larges[lane as usize].push_back(id);
-            return;
-        }
-        if weighed.has_grown {
-            (*course, *offset_bytes) = (Course::Growing, size_bytes);
-            self.ready_larges[lane as usize].push_back(id);
-            self.send_data(Message::Extend { work: id, size_bytes }, Bytes::new(), now, out);
+            if weighed.has_grown {
+                *offset_bytes = size_bytes;
+                self.send_data(Message::Extend { work: id, size_bytes }, Bytes::new(), now, out);
+            }
             return;
         }
         let Some(block_bytes) = sums::block_bytes(size_bytes) else { return };
@@ -330,8 +331,8 @@ impl Transfer {
             self.send_step(id, step, now, out);
         }
         if let Some(end) = end {
-            if !end.is_steady && !self.grown.contains(&path) {
-                // Sent whole, one that only grows is caught at one moment.
+            if !end.is_steady && self.unsteady.contains_key(&path) && !self.grown.contains(&path) {
+                // The second time: sent whole, one that only grows is caught at one moment.
                 self.deltas.failed.insert(&path);
             }
             if !is_same && end.is_steady && self.grown.contains(&path) {

@@ -107,6 +107,9 @@ impl Transfer {
         now: Instant,
         out: &mut Vec<Output>,
     ) {
+        if self.is_left_to_writer(id, piece.size_bytes, now, out) {
+            return;
+        }
         let Some(work) = self.flight.works.get_mut(&id) else { return };
         let What::Large {
             directory, name, offset_bytes, is_open, is_over, course, is_begun, ..
@@ -263,7 +266,8 @@ impl Transfer {
         self.give_up_large(marks_lane, Urgency::At(now + GIVEN_UP_WAIT), id, now, out);
     }
 
-    fn give_up_large(
+    /// Gives up a large file on its way, and marks it in `marks_lane`.
+    pub(super) fn give_up_large(
         &mut self,
         marks_lane: Lane,
         urgency: Urgency,

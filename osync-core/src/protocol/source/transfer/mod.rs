@@ -6,6 +6,7 @@
 //! links.rs     names that stand for one thing; search.rs: those that nobody knows
 //! results.rs   what the readers found         -> messages to the sink
 //! large.rs     files in chunks
+//! writing.rs   files that somebody is writing are left alone for a moment
 //! delta.rs     files of which the sink has an older version
 //! grown.rs     files that were extended at the sink, until they are proven
 //! answers.rs   what the sink says             -> confirmed, or marks again
@@ -29,6 +30,7 @@ mod removals;
 mod links;
 mod results;
 mod large;
+mod writing;
 mod delta;
 mod limits;
 mod answers;
@@ -146,6 +148,9 @@ pub struct Transfer {
     /// What the sink was told of them, and when.
     told: sync::Told,
     unsteady: HashMap<RelPath, large::Unsteady>,
+    writing: writing::Writing,
+    /// Large files on their way that are of no use any more.
+    overtaken_larges: Vec<WorkId>,
     pressure: Pressure,
     limits: limits::Limits,
     /// The last thing that kept more from being sent was a limit.
@@ -207,6 +212,8 @@ impl Transfer {
             problems: Problems::default(),
             told: sync::Told::default(),
             unsteady: HashMap::new(),
+            writing: writing::Writing::default(),
+            overtaken_larges: Vec::new(),
             pressure: Pressure::new(options.compression),
             limits: limits::Limits::new(options, now),
             is_limited: false,
