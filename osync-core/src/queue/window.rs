@@ -9,6 +9,10 @@
 //! A machine with more threads than processors delays single messages by milliseconds although nothing
 //! queues. So of the last few round trips the shortest counts: a queue makes all of them long.
 //!
+//! On a machine that is busy with other things even that is not enough: every thread on the way waits for its
+//! turn, and a smaller window does not make that shorter. So the window never becomes smaller than what the
+//! way has shown to take within the aimed-at delay.
+//!
 //! Origin: LEDBAT (RFC 6817), with the delay measured over the whole way there and back.
 
 use std::collections::VecDeque;
@@ -29,6 +33,10 @@ pub const WINDOW_MESSAGES_MAX: u64 = 512;
 const BASE_AGE_MAX: Duration = Duration::from_secs(10);
 /// Of so many round trips the shortest counts as the present one.
 const FILTER_LENGTH: usize = 4;
+/// What comes through is counted for so long at least, so that a burst that some buffer took does not count.
+const RATE_INTERVAL: Duration = Duration::from_millis(20);
+/// For how long the highest rate seen counts.
+const RATE_AGE_MAX: Duration = Duration::from_secs(2);
 /// How fast the window moves: gain per round trip, as a part of the window.
 const GAIN: f64 = 0.5;
 
@@ -43,6 +51,40 @@ pub struct Window {
     base: Option<(Duration, Instant)>,
     /// The last round trips, [`FILTER_LENGTH`] at most.
     recent: VecDeque<Duration>,
+    rate: Rate,
+}
+
+/// How fast bytes come through.
+#[derive(Debug, Default)]
+struct Rate {
+    /// Since when they have been counted, and how many had been consumed then.
+    since: Option<(Instant, u64)>,
+    /// The highest rate of late in bytes a second, and when it was seen.
+    highest: Option<(f64, Instant)>,
+}
+
+impl Rate {
+    #[expect(clippy::cast_precision_loss, reason = "bytes in flight are far below 2^52")]
+    fn on_consumed(&mut self, consumed_bytes: u64, now: Instant) {
+        let &mut (since, before_bytes) = self.since.get_or_insert((now, consumed_bytes));
+        let elapsed = now.saturating_duration_since(since);
+        if elapsed < RATE_INTERVAL {
+            return;
+        }
+        self.since = Some((now, consumed_bytes));
+        let rate = consumed_bytes.saturating_sub(before_bytes) as f64 / elapsed.as_secs_f64();
+        let is_higher = |&(highest, at): &(f64, Instant)| {
+            rate >= highest || now.saturating_duration_since(at) > RATE_AGE_MAX
+        };
+        if self.highest.as_ref().is_none_or(is_higher) {
+            self.highest = Some((rate, now));
+        }
+    }
+
+    /// What comes through within the aimed-at delay, in bytes.
+    fn within_target_bytes(&self) -> f64 {
+        self.highest.map_or(0.0, |(rate, _)| rate * DELAY_TARGET.as_secs_f64())
+    }
 }
 
 impl Window {
@@ -57,6 +99,7 @@ impl Window {
             in_flight: VecDeque::new(),
             base: None,
             recent: VecDeque::with_capacity(FILTER_LENGTH),
+            rate: Rate::default(),
         }
     }
 
@@ -117,6 +160,7 @@ impl Window {
         let was_full = self.in_flight_bytes() as f64 > self.bytes * 0.5;
         let fresh_bytes = consumed_bytes.saturating_sub(self.consumed_bytes);
         self.consumed_bytes = self.consumed_bytes.max(consumed_bytes);
+        self.rate.on_consumed(self.consumed_bytes, now);
         let sent_at = self
             .in_flight
             .iter()
@@ -154,6 +198,7 @@ impl Window {
         // A window that is not used says nothing about whether a larger one would queue.
         let off = if was_full { off.clamp(-1.0, 1.0) } else { off.clamp(-1.0, 0.0) };
         self.bytes = (self.bytes + GAIN * off * fresh_bytes as f64)
+            .max(self.rate.within_target_bytes())
             .clamp(WINDOW_BYTES_MIN as f64, WINDOW_BYTES_MAX as f64);
     }
 }
@@ -220,6 +265,29 @@ mod tests {
         }
 
         assert!(window.size_bytes() >= WINDOW_BYTES_START, "{}", window.size_bytes());
+    }
+
+    #[test]
+    fn a_busy_machine_does_not_shrink_the_window_below_what_comes_through() {
+        let mut window = Window::new();
+        let mut now = Instant::now();
+        let (mut sequence, mut consumed) = (0, 0);
+        for turn in 0..2_000 {
+            let chunk = window.size_bytes() / 4;
+            for _ in 0..4 {
+                sequence += 1;
+                window.on_sent(sequence, chunk, now);
+            }
+            // We have the processor for a moment, then somebody else does for a second and a half.
+            let wait = if turn % 100 < 75 { 200 } else { 15_000 };
+            for newest in sequence - 3..=sequence {
+                now += Duration::from_micros(wait);
+                consumed += chunk;
+                assert!(window.on_credit(consumed, newest, now));
+            }
+        }
+
+        assert!(window.size_bytes() > 8 * WINDOW_BYTES_MIN, "{}", window.size_bytes());
     }
 
     #[test]
