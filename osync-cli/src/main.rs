@@ -41,8 +41,9 @@ use crate::render::{Renderer, printable};
 const EXIT_PROBLEMS: u8 = 1;
 /// Could not run.
 const EXIT_FAILED: u8 = 2;
-/// The size of blocks, in bytes, that the allocator keeps: above the largest payload there is as a rule.
-const KEPT_BYTES: usize = 1024 * 1024;
+/// The size of blocks, in bytes, that the allocator keeps, and up to twice as much free memory: more than the
+/// largest window, so that payloads do not have their pages made anew each time.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
 
 fn main() -> ExitCode {
     match args::parse().map_err(Into::into).and_then(run) {
