@@ -1,14 +1,14 @@
 //! What is compared: trees, changes, and how the figures are taken.
 
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::measure::{Meter, Usage, median};
+use crate::measure::{Meter, Usage, median, percentile};
 use crate::report::{Case, Row};
 use crate::session::{Session, wait_until};
 use crate::tool::{RsyncDaemon, Tool};
@@ -194,7 +194,7 @@ fn changed(plan: &Plan, title: &str, make: &dyn Fn(&Path), change: &dyn Fn(&Path
         let bed = plan.bed();
         let (source, target) = (bed.path().join("source"), bed.path().join("target"));
         make(&source);
-        let mut usages = Vec::new();
+        let (mut usages, mut shown) = (Vec::new(), Vec::new());
         let daemon = (tool == Tool::RsyncDaemon).then(|| RsyncDaemon::start(&target, bed.path()));
         let session = daemon.is_none().then(|| Session::start(tool, &source, &target, bed.path()));
         if let Some(daemon) = &daemon {
@@ -207,6 +207,8 @@ fn changed(plan: &Plan, title: &str, make: &dyn Fn(&Path), change: &dyn Fn(&Path
             if let Some(daemon) = &daemon {
                 daemon.push(&source);
             }
+            wait_until(LOOK_INTERVAL, title, || shows_the_same(&source, &target));
+            shown.push(meter.elapsed());
             wait_until(LOOK_INTERVAL, title, || is_alike(&source, &target));
             meter.done();
             usages.push(meter.usage());
@@ -214,7 +216,8 @@ fn changed(plan: &Plan, title: &str, make: &dyn Fn(&Path), change: &dyn Fn(&Path
         }
         daemon.map(RsyncDaemon::end).unwrap_or_default();
         session.map(Session::end).unwrap_or_default();
-        rows.push(Row::changed(tool.name(), median(&usages)));
+        let shown = percentile(&mut shown, 50);
+        rows.push(Row::changed(tool.name(), median(&usages), shown));
     }
     Case::new(title, rows)
 }
@@ -224,6 +227,38 @@ fn await_equal(source: &Path, target: &Path) {
         is_alike(source, target)
             && tree::difference(source, target, tree::Closeness::Seconds).is_none()
     });
+}
+
+/// Whether the names at the top agree, and length, beginning, middle and end of the files among them: where
+/// the changes are made, and cheap to ask often.
+fn shows_the_same(source: &Path, target: &Path) -> bool {
+    let look = |root: &Path| -> Option<Vec<_>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(root).ok()? {
+            let entry = entry.ok()?;
+            let bytes = entry.metadata().ok().filter(fs::Metadata::is_file).map(|file| file.len());
+            let pages = bytes.map(|bytes| pages(&entry.path(), bytes));
+            found.push((entry.file_name(), bytes, pages));
+        }
+        found.sort_unstable();
+        Some(found)
+    };
+    look(target).is_some_and(|found| Some(found) == look(source))
+}
+
+/// The first page of the file at `path` of `bytes` bytes, the last, and 64 KiB from its middle on.
+fn pages(path: &Path, bytes: u64) -> Vec<u8> {
+    let mut found = Vec::new();
+    for (start, length) in
+        [(0, 4_096), (bytes / 2, 64 * 1024), (bytes.saturating_sub(4_096), 4_096)]
+    {
+        if let Ok(mut file) = fs::File::open(path)
+            && file.seek(SeekFrom::Start(start)).is_ok()
+        {
+            file.take(length).read_to_end(&mut found).ok();
+        }
+    }
+    found
 }
 
 /// Whether the names at the top agree, and size and time of the files among them: cheap to ask often.

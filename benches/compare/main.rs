@@ -101,8 +101,8 @@ fn head(plan: &Plan) -> String {
         "# Benchmarks\n\n\
          osync beside what people use today: the same trees in one run, tools in turn, medians of {rounds} runs, \
          each copy checked against its source. Trees in memory, {cores} cores, {gib} GiB, Linux {kernel}. \
-         Read the ratios: absolute times are this machine's. Nobody syncs to disk here. A copy is done once names, content and times are equal: of a file that has grown the new end is at \
-         the sink at once, and its time once it has been proven. CPU time is that of all processes of a run; bytes over loopback count headers, \
+         Read the ratios: absolute times are this machine's. Nobody syncs to disk here. A copy is done once names, content and times are equal; of a change it is also told \
+         when its content was there: a file that has grown gets its time once it has been proven. CPU time is that of all processes of a run; bytes over loopback count headers, \
          and are 0 for tools that do not use it.\n\n\
          ```sh\n\
          cargo build --release --locked --bin osync && \

@@ -42,6 +42,11 @@ impl Meter {
         self.started = Instant::now();
     }
 
+    /// Since the clock was started.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// The work is done; what follows is tidying up.
     pub(crate) fn done(&mut self) {
         self.took.get_or_insert(self.started.elapsed());

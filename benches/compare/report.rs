@@ -1,6 +1,5 @@
 //! What was measured, as Markdown and as a chart.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use crate::measure::Usage;
@@ -22,7 +21,9 @@ pub(crate) struct Row {
 #[derive(Debug)]
 enum Figures {
     /// Something was done once.
-    Run { usage: Usage, has_cpu: bool },
+    Run(Usage),
+    /// Something changed: until all was equal, times included, and until the content was there.
+    Change { usage: Usage, shown: Duration },
     /// Ages of changes on arrival.
     Ages { p50: Duration, p99: Duration },
 }
@@ -30,12 +31,13 @@ enum Figures {
 impl Row {
     /// A copy by `tool`.
     pub(crate) fn copied(tool: &'static str, usage: Usage) -> Self {
-        Self { tool, figures: Figures::Run { usage, has_cpu: true } }
+        Self { tool, figures: Figures::Run(usage) }
     }
 
-    /// A change that `tool` brought to the target; its processes go on, so their CPU time is not known.
-    pub(crate) fn changed(tool: &'static str, usage: Usage) -> Self {
-        Self { tool, figures: Figures::Run { usage, has_cpu: false } }
+    /// A change that `tool` brought to the target, where its content was after `shown`; its processes go on, so
+    /// their CPU time is not known.
+    pub(crate) fn changed(tool: &'static str, usage: Usage, shown: Duration) -> Self {
+        Self { tool, figures: Figures::Change { usage, shown } }
     }
 
     /// Ages of changes that `tool` brought to the target.
@@ -46,7 +48,7 @@ impl Row {
     /// The figure that counts.
     fn time(&self) -> Duration {
         match &self.figures {
-            Figures::Run { usage, .. } => usage.wall,
+            Figures::Run(usage) | Figures::Change { usage, .. } => usage.wall,
             Figures::Ages { p50, .. } => *p50,
         }
     }
@@ -67,29 +69,36 @@ impl Case {
     /// A heading and a table.
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!("### {}\n\n", capital(&self.title));
-        let is_run = matches!(self.rows.first(), Some(Row { figures: Figures::Run { .. }, .. }));
-        text += if is_run {
-            "| | time | x osync | CPU time | over loopback |\n|---|---:|---:|---:|---:|\n"
-        } else {
-            "| | p50 | x osync | p99 |\n|---|---:|---:|---:|\n"
+        text += match self.rows.first().map(|row| &row.figures) {
+            Some(Figures::Run(_)) => {
+                "| | time | x osync | CPU time | over loopback |\n|---|---:|---:|---:|---:|\n"
+            }
+            Some(Figures::Change { .. }) => {
+                "| | equal | x osync | content there | over loopback |\n|---|---:|---:|---:|---:|\n"
+            }
+            Some(Figures::Ages { .. }) | None => {
+                "| | p50 | x osync | p99 |\n|---|---:|---:|---:|\n"
+            }
         };
         for row in &self.rows {
             let ratio = self.ratio(row);
             let line = match &row.figures {
-                Figures::Run { usage, has_cpu } => {
-                    let cpu = if *has_cpu { shown(usage.cpu) } else { String::new() };
-                    let (wall, wire) = (shown(usage.wall), shown_bytes(usage.wire_bytes));
-                    writeln!(text, "| {} | {wall} | {ratio:.2} | {cpu} | {wire} |", row.tool)
-                }
+                Figures::Run(usage) => line(row.tool, usage, ratio, usage.cpu),
+                Figures::Change { usage, shown } => line(row.tool, usage, ratio, *shown),
                 Figures::Ages { p50, p99 } => {
                     let (p50, p99) = (shown(*p50), shown(*p99));
-                    writeln!(text, "| {} | {p50} | {ratio:.0} | {p99} |", row.tool)
+                    format!("| {} | {p50} | {ratio:.0} | {p99} |\n", row.tool)
                 }
             };
-            line.expect("a string takes everything");
+            text.push_str(&line);
         }
         text
     }
+}
+
+fn line(tool: &str, usage: &Usage, ratio: f64, other: Duration) -> String {
+    let (wall, other, wire) = (shown(usage.wall), shown(other), shown_bytes(usage.wire_bytes));
+    format!("| {tool} | {wall} | {ratio:.2} | {other} | {wire} |\n")
 }
 
 fn capital(text: &str) -> String {
