@@ -18,7 +18,7 @@ use crate::queue::mark::{Lane, Urgency};
 use crate::queue::mark_set::entry_path;
 
 /// How long such a file has to be quiet, at the least.
-const QUIET_MIN: Duration = Duration::from_millis(20);
+const QUIET_MIN: Duration = Duration::from_millis(150);
 /// And at the most.
 const QUIET_MAX: Duration = Duration::from_secs(1);
 /// For each so many bytes of it a second: about what a fast link takes.
@@ -39,8 +39,8 @@ pub(super) struct Writing {
 #[derive(Debug)]
 struct Written {
     touched_at: Instant,
-    /// It has been left alone long enough; nothing is expected of waiting any more.
-    is_endless: bool,
+    /// It has been left alone long enough, until it is closed and opened again.
+    is_let_go: bool,
     held: Option<Held>,
 }
 
@@ -78,7 +78,7 @@ impl Writing {
                 if self.files.len() >= FILES_MAX {
                     self.files.clear();
                 }
-                let written = Written { touched_at: now, is_endless: false, held: None };
+                let written = Written { touched_at: now, is_let_go: false, held: None };
                 self.files.insert(path.clone(), written);
                 None
             }
@@ -97,19 +97,18 @@ impl Writing {
 
     /// Until when the file at `path`, of `size_bytes` now, is to be left alone.
     fn hold(&mut self, path: &RelPath, size_bytes: u64, now: Instant) -> Option<Instant> {
-        let written = self.files.get_mut(path).filter(|written| !written.is_endless)?;
+        let written = self.files.get_mut(path).filter(|written| !written.is_let_go)?;
         let before = written.held.take();
         let since = before.map_or(now, |held| held.since);
         let held = Held { since, looked_at: now, size_bytes };
         if let Some(before) = before {
             let quiet_since = before.looked_at.max(written.touched_at);
-            let is_still = before.size_bytes == size_bytes;
-            if is_still && now.saturating_duration_since(quiet_since) >= held.quiet() {
-                return None;
-            }
+            let is_quiet = before.size_bytes == size_bytes
+                && now.saturating_duration_since(quiet_since) >= held.quiet();
             let patience = PATIENCE + held.quiet() * PATIENCE_QUIETS;
-            written.is_endless = now.saturating_duration_since(since) >= patience;
-            if written.is_endless {
+            // Once for each time it is opened: otherwise it might be so for ever.
+            written.is_let_go = is_quiet || now.saturating_duration_since(since) >= patience;
+            if written.is_let_go {
                 return None;
             }
         }
@@ -184,7 +183,7 @@ mod tests {
         let silent = left_alone(512 * 1024, false);
 
         assert!(fast > Duration::from_secs(2) && fast < Duration::from_secs(6), "{fast:?}");
-        assert!(slow < Duration::from_millis(1_200), "{slow:?}");
+        assert!(slow < Duration::from_secs(2), "{slow:?}");
         assert!(silent > Duration::from_secs(2), "{silent:?}");
     }
 
@@ -198,6 +197,10 @@ mod tests {
 
         assert!(until - start < Duration::from_millis(200));
         assert_eq!(writing.hold(&path(), 100 * MIB, until), None);
+        // It is asked about more than once on its way.
+        assert_eq!(writing.hold(&path(), 100 * MIB, until), None);
+        writing.hear(&path(), Touch::Writing, until);
+        assert_eq!(writing.hold(&path(), 101 * MIB, until), None);
     }
 
     #[test]
