@@ -55,10 +55,7 @@ impl SourceController {
                 // What may be lost is not believed until the source has said that everything is here.
                 self.durable.is_settled = false;
                 self.questions.insert(OWN_QUESTION, false);
-                // Asked anew, of another session: then that has been compared as well.
-                let asked_anew =
-                    self.durable.answered.drain(..).map(|answered| (answered.cookie, false));
-                self.questions.extend(asked_anew);
+                self.ask_anew();
                 match self.phase {
                     Phase::Transfer(_) | Phase::Termination { .. } | Phase::Registering { .. } => {
                         self.give_up(&reason, now, out);
@@ -88,6 +85,13 @@ impl SourceController {
             self.answer_durable(out);
             self.sync_if_due(now, out);
         }
+    }
+
+    /// What was answered and is not known to be durable is asked anew, of another session: then that has been
+    /// compared as well. It also sends again what it doubts, so that names of one thing may be apart for a moment.
+    pub(super) fn ask_anew(&mut self) {
+        let asked_anew = self.durable.answered.drain(..).map(|answered| (answered.cookie, false));
+        self.questions.extend(asked_anew);
     }
 
     /// Answers the questions whose time has come. Problems that came up since are told too: what was there may be

@@ -59,6 +59,7 @@ impl SourceController {
             data: DataClient::new(self.epoch, fidelity.common(self.fidelity)),
         });
         out.push(Output::Event(Event::Registered { sink: self.id.clone() }));
+        self.ask_anew();
         self.ask_questions(now, out);
     }
 
