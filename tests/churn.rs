@@ -63,7 +63,7 @@ impl Churn {
 fn change(root: &Path, random: &mut Random, open: &mut VecDeque<File>) {
     let (path, other) = (random.path(root), random.path(root));
     let content = vec![b'a' + random.below(26).to_le_bytes()[0]; random.size()];
-    let result = match random.below(20) {
+    let result = match random.below(21) {
         0..=2 => fs::write(&path, content),
         3 => OpenOptions::new()
             .append(true)
@@ -112,11 +112,23 @@ fn change(root: &Path, random: &mut Random, open: &mut VecDeque<File>) {
                 tree::set_attribute(&path, "user.osync.test", &value);
             }
         }),
+        19 => put_back(&path, content.first().copied().unwrap_or(b'!')),
         _ => path.symlink_metadata().map(|_| tree::set_modified(&path, 1_000_000_000, 7)),
     };
     if let Err(error) = result {
         assert_ne!(error.kind(), io::ErrorKind::StorageFull);
     }
+}
+
+/// Changes a byte of a file of one name and puts the time back.
+fn put_back(path: &Path, byte: u8) -> io::Result<()> {
+    let before = path.symlink_metadata()?;
+    if before.is_file() && before.nlink() == 1 {
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.write_all_at(&[byte], before.len().saturating_sub(1) / 2)?;
+        tree::set_modified(path, before.mtime(), before.mtime_nsec());
+    }
+    Ok(())
 }
 
 /// Xorshift: good enough to be unexpected, and the same everywhere.

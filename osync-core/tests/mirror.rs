@@ -23,6 +23,9 @@ use crate::random::Random;
 /// Far more than any of it takes; a test that waits as long has failed.
 const DEADLINE: Duration = Duration::from_mins(1);
 
+/// Seconds since 1970, for a tree in which everything changed after any moment by the clock of this machine.
+const LATER: i64 = 10_000_000_000;
+
 struct Pair {
     source: MemTree,
     sink: MemTree,
@@ -187,6 +190,60 @@ fn what_the_feed_lost_is_found_by_comparison() {
     assert_eq!(pair.source.diff(&pair.sink), [""; 0]);
     let is_it = |event: &Event| matches!(event, Event::FeedLost { scope, .. } if *scope == rel_path("kept"));
     assert!(pair.recorder.wait_for(DEADLINE, is_it).is_some());
+    pair.stop();
+}
+
+/// Gives the file at `path` other content and the time that it had.
+fn put_back(tree: &MemTree, path: &str, content: &str) {
+    let before = tree.look(path).unwrap();
+    assert_eq!(before.kind.size_bytes(), content.len() as u64);
+    tree.write(path, content);
+    tree.set_modified(path, before.modified);
+}
+
+#[test]
+fn an_edit_that_puts_size_and_time_back_is_found_though_its_report_is_lost() {
+    let pair = Pair::start(MemTree::starting_at(LATER));
+    pair.write("kept/file", "one");
+    pair.write("kept/other", "one");
+    assert_eq!(pair.wait_in_sync(), 0);
+    let before = pair.mirror.transfer_report();
+
+    put_back(&pair.source, "kept/file", "two");
+    let reason = "the host was asleep".to_owned();
+    pair.feed.report(Change::Lost { scope: RelPath::root(), reason }).unwrap();
+    assert_eq!(pair.wait_in_sync(), 0);
+
+    assert_eq!(pair.source.diff(&pair.sink), [""; 0]);
+    let after = pair.mirror.transfer_report();
+    assert_eq!(after.files, before.files + 1, "what was written plainly is not sent again");
+    pair.stop();
+}
+
+#[test]
+fn an_edit_that_puts_size_and_time_back_is_found_though_its_mark_became_one_of_a_directory() {
+    let pair = Pair::start(MemTree::starting_at(LATER));
+    pair.write("d/e/file", "one");
+    assert_eq!(pair.wait_in_sync(), 0);
+
+    // A file that is being written to waits for quiet, and is taken up before.
+    let changes: [fn(&Pair); 2] = [
+        |pair| pair.feed.report(Change::Subtree { path: rel_path("d") }).unwrap(),
+        |pair| {
+            assert!(pair.source.rename("d", "f"));
+            let (from, to) = (rel_path("d"), rel_path("f"));
+            pair.feed.report(Change::Renamed { from, to, is_directory: true }).unwrap();
+        },
+    ];
+    for (round, change) in changes.iter().enumerate() {
+        put_back(&pair.source, "d/e/file", ["two", "six"][round]);
+        let (path, touch) = (rel_path("d/e/file"), Touch::Writing);
+        pair.feed.report(Change::Entry { path, touch }).unwrap();
+        change(&pair);
+        assert_eq!(pair.wait_in_sync(), 0);
+
+        assert_eq!(pair.source.diff(&pair.sink), [""; 0], "round {round}");
+    }
     pair.stop();
 }
 

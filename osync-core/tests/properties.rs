@@ -96,7 +96,11 @@ proptest! {
 
         let later = now + Duration::from_secs(1);
         let mut taken = Vec::new();
+        let mut doubted = Vec::new();
         while let Some(mark) = set.pop_due(later) {
+            if mark.is_doubtful || mark.extent == Extent::Entry(Need::Content) {
+                doubted.push((mark.path.clone(), mark.extent));
+            }
             taken.push((mark.path, mark.extent));
         }
 
@@ -105,6 +109,13 @@ proptest! {
             prop_assert!(
                 taken.iter().any(|mark| covers(mark, path, *extent)),
                 "{path:?} {extent:?} is uncovered by {taken:?}"
+            );
+            // A mark at the path itself finds out that it is no directory, and then looks at the content.
+            let is_own = taken.iter().any(|(at, _)| at == path);
+            let is_content = *extent == Extent::Entry(Need::Content);
+            prop_assert!(
+                !is_content || is_own || doubted.iter().any(|mark| covers(mark, path, *extent)),
+                "nobody doubts the content of {path:?}: {doubted:?}"
             );
         }
     }

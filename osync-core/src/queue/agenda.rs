@@ -32,6 +32,8 @@ pub struct Visit {
     pub is_push: bool,
     /// Since when something may differ here.
     pub born: Instant,
+    /// As of the mark it was.
+    pub is_doubtful: bool,
 }
 
 /// Names of one directory whose present state is to be sent.
@@ -132,11 +134,33 @@ impl Agenda {
         visits.chain(parcels.map(|parcel| parcel.born)).chain(self.marks.born_at(path)).min()
     }
 
+    /// Whether something waits that would see that content at `path` differs, though size and time do not.
+    #[must_use]
+    pub fn is_doubtful(&self, path: &RelPath) -> bool {
+        let place = path.split();
+        let is_named = |directory: &RelPath, name: &Name| {
+            place.as_ref().is_some_and(|(parent, last)| parent == directory && last == name)
+        };
+        let names = |parcel: &Parcel| {
+            let of =
+                |(name, need, _): &_| *need == Need::Content && is_named(&parcel.directory, name);
+            parcel.names.iter().any(of)
+        };
+        let sees = |visit: &Visit| visit.is_doubtful && path.is_within(&visit.directory);
+        self.marks.is_doubtful(path)
+            || self.visits.iter().any(sees)
+            || self.parcels.iter().any(names)
+            || self.larges.iter().any(|large| is_named(&large.directory, &large.name))
+    }
+
     /// Turns everything at or below `path` that is not a mark back into marks.
     pub fn withdraw(&mut self, path: &RelPath, now: Instant) {
         for visit in self.visits.extract_if(.., |visit| visit.directory.is_within(path)) {
             let extent = if visit.is_deep { Extent::Subtree } else { Extent::Directory };
             self.marks.insert(&visit.directory, extent, Urgency::Now, visit.born, now);
+            if visit.is_doubtful {
+                self.marks.doubt(&visit.directory);
+            }
         }
         let mut kept = VecDeque::new();
         for parcel in self.parcels.drain(..) {
@@ -148,6 +172,7 @@ impl Agenda {
                     parcel.born,
                     now,
                 );
+                self.marks.doubt(&parcel.directory);
             } else {
                 kept.push_back(parcel);
             }
@@ -163,6 +188,7 @@ impl Agenda {
                     large.born,
                     now,
                 );
+                self.marks.doubt(&large.directory);
             } else {
                 kept.push_back(large);
             }

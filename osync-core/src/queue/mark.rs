@@ -57,4 +57,6 @@ pub struct Mark {
     pub extent: Extent,
     /// Since when something may differ here.
     pub born: Instant,
+    /// Covers names whose content was reported to have changed, so that what looks the same may differ.
+    pub is_doubtful: bool,
 }

@@ -108,6 +108,16 @@ impl Removals {
         Some(born)
     }
 
+    /// Whether something at or below `path` is held, as far as is known.
+    #[must_use]
+    pub fn holds_within(&self, path: &RelPath) -> bool {
+        let below = self.held.range::<RelPath, _>(path..);
+        self.has_more
+            || below
+                .take_while(|(held, _)| held.as_bytes().starts_with(path.as_bytes()))
+                .any(|(held, _)| held.is_within(path))
+    }
+
     /// Forgets everything: the sink has nothing that could be removed.
     pub fn clear(&mut self) {
         self.held.clear();

@@ -7,9 +7,8 @@ use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
 use crate::model::nodes::Nodes;
 use crate::model::rel_path::RelPath;
-use crate::model::timestamp::Timestamp;
 use crate::ports::source::{NamePage, Page, Source, SourceError};
-use crate::protocol::source::job::{Done, Job, JobError, Listed};
+use crate::protocol::source::job::{Done, Doubt, Job, JobError, Listed};
 use crate::runtime::content::{self, Limits, OpenFile};
 use crate::runtime::delta_read::{self, Search, SinkVersion};
 use crate::runtime::look::{chain, look};
@@ -39,8 +38,8 @@ fn perform_on(
     clock: impl Fn() -> Instant,
 ) -> Done {
     match job {
-        Job::List { directory, after, entries_max, fidelity, horizon } => Done::Listed(
-            list(source, waiting, directory, after.as_ref(), *entries_max, *fidelity, *horizon)
+        Job::List { directory, after, entries_max, fidelity, doubt } => Done::Listed(
+            list(source, waiting, directory, after.as_ref(), *entries_max, *fidelity, *doubt)
                 .map_err(job_error),
         ),
         Job::Names { directory, after, names_max, .. } => {
@@ -99,7 +98,7 @@ fn list(
     after: Option<&Name>,
     entries_max: usize,
     fidelity: crate::model::fidelity::Fidelity,
-    horizon: Option<Timestamp>,
+    doubt: Option<Doubt>,
 ) -> Result<Option<Listed>, SourceError> {
     let own = if after.is_none() {
         match source.metadata(directory)? {
@@ -113,9 +112,9 @@ fn list(
         None
     };
     let mut suspects = Vec::new();
-    let found = if waiting.calls_for_slices(entries_max) || horizon.is_some() {
-        let since = horizon.map(|horizon| (horizon, &mut suspects));
-        list_in_slices(source, waiting, directory, after, entries_max, since)
+    let found = if waiting.calls_for_slices(entries_max) || doubt.is_some() {
+        let doubt = doubt.map(|doubt| (doubt, &mut suspects));
+        list_in_slices(source, waiting, directory, after, entries_max, doubt)
     } else {
         let entries = |page: &Result<Option<Page>, _>| match page {
             Ok(Some(page)) => page.entries.len(),
@@ -128,17 +127,16 @@ fn list(
     Ok(Some(Listed { suspects, own, entries: page.entries, has_more: page.has_more, digest }))
 }
 
-/// As [`Source::list`], looking at many names at once. With a horizon the files that changed at or after it are
-/// named, too.
+/// As [`Source::list`], looking at many names at once. Files that a doubt is about are named, too.
 fn list_in_slices(
     source: &dyn Source,
     waiting: &Waiting,
     directory: &RelPath,
     after: Option<&Name>,
     entries_max: usize,
-    since: Option<(Timestamp, &mut Vec<Name>)>,
+    doubt: Option<(Doubt, &mut Vec<Name>)>,
 ) -> Result<Option<Page>, SourceError> {
-    let horizon = since.as_ref().map(|(horizon, _)| *horizon);
+    let doubted = doubt.as_ref().map(|(doubt, _)| *doubt);
     let Some(NamePage { names, has_more }) = source.names(directory, after, entries_max)? else {
         return Ok(None);
     };
@@ -149,7 +147,7 @@ fn list_in_slices(
         for (name, _) in names {
             if let Some((mut metadata, stamp)) = held.metadata(name)? {
                 metadata.attributes = metadata.attributes.digested();
-                if metadata.kind.is_file() && horizon.is_some_and(|at| stamp.changed >= at) {
+                if doubted.is_some_and(|doubt| doubt.is_about(&metadata, stamp.changed)) {
                     suspects.push(name.clone());
                 }
                 entries.push(Entry { name: name.clone(), metadata });
@@ -170,7 +168,7 @@ fn list_in_slices(
             // A listing gets by with attributes that cannot be read. What is not known to be old is suspect.
             Err(_) => {
                 let page = source.list(directory, after, entries_max)?;
-                if let (Some(page), Some((_, suspects))) = (&page, since) {
+                if let (Some(page), Some((_, suspects))) = (&page, doubt) {
                     let files = page.entries.iter().filter(|entry| entry.metadata.kind.is_file());
                     suspects.extend(files.map(|entry| entry.name.clone()));
                 }
@@ -178,7 +176,7 @@ fn list_in_slices(
             }
         }
     }
-    if let Some((_, suspects)) = since {
+    if let Some((_, suspects)) = doubt {
         *suspects = found;
     }
     // A page that is not the last has to move on, even if all of it has vanished meanwhile.

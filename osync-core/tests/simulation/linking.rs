@@ -51,6 +51,7 @@ impl World {
         self.oracle.appeared(&path, shape, self.now);
         if let Some(content) = self.source.tree.content(path.as_bytes()) {
             self.oracle.wrote(&path, &content, self.now);
+            self.oracle.linked(&path, &to);
         }
         self.notice(Notice::Made(path));
     }

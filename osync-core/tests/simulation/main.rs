@@ -18,6 +18,7 @@ mod mood;
 mod oracle;
 mod promises;
 mod operations;
+mod put_back;
 mod linking;
 mod feed;
 mod filter;

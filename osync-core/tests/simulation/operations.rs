@@ -65,8 +65,7 @@ impl World {
         if may_link && self.random.chance(self.mood.links_permille) {
             return self.link_something();
         }
-        // Between two sources nobody reports it, and only the horizon finds it.
-        if !self.source.is_up() && !self.horizons.is_empty() && self.random.chance(200) {
+        if self.random.chance(self.put_backs_permille()) {
             return self.put_back();
         }
         match self.random.below(100) {
@@ -92,15 +91,6 @@ impl World {
         }
         let bytes = self.some_size();
         self.write(&path, bytes);
-    }
-
-    /// Gives a file another content of the same size and the time that it had.
-    fn put_back(&mut self) {
-        let Some(path) = self.some_file() else { return self.write_somewhere() };
-        let bytes = self.source.tree.content(path.as_bytes()).map_or(0, |content| content.len());
-        let Some(before) = self.source.tree.look(path.as_bytes()) else { return };
-        self.write(&path, bytes);
-        self.source.tree.set_modified(path.as_bytes(), before.modified);
     }
 
     fn overwrite(&mut self) {
@@ -368,7 +358,7 @@ impl World {
         (!paths.is_empty()).then(|| self.random.pick(&paths).0.clone())
     }
 
-    fn some_file(&mut self) -> Option<RelPath> {
+    pub(crate) fn some_file(&mut self) -> Option<RelPath> {
         self.some_of(Shape::File)
     }
 

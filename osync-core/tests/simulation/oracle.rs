@@ -43,7 +43,7 @@ pub(crate) struct Oracle {
     versions: BTreeMap<RelPath, HashSet<u64>>,
     /// Where a file was once long enough to be read in pieces.
     long: HashSet<RelPath>,
-    /// All renames, from and to.
+    /// All renames, from and to; and names given to what had others.
     renames: Vec<(RelPath, RelPath)>,
     /// What lies at the sink now, and when it was read at the source.
     at_sink: BTreeMap<RelPath, Instant>,
@@ -86,6 +86,12 @@ impl Oracle {
             self.appeared(path, Shape::File, now);
         }
         self.changed(path, now);
+    }
+
+    /// `path` became a name of what `to` is: where the sink has an earlier version of that, by size and time the same,
+    /// it shows it at the new name, too, until the later one is there.
+    pub(crate) fn linked(&mut self, path: &RelPath, to: &RelPath) {
+        self.renames.push((to.clone(), path.clone()));
     }
 
     pub(crate) fn changed(&mut self, path: &RelPath, now: Instant) {

@@ -290,7 +290,9 @@ impl World {
                 Output::ForgetAll { session } => {
                     self.source.files.retain(|(holder, _), _| *holder != session);
                 }
-                Output::Horizon { session, asked_at, .. } => told.push((session, asked_at)),
+                Output::Horizon { session, asked_at, reached } => {
+                    told.push((session, asked_at, reached));
+                }
                 Output::Fence { cookie } => self.ask_fence(cookie),
                 Output::Event(event) => {
                     self.trace(|| format!("source: {event:?}"));
@@ -301,10 +303,10 @@ impl World {
             }
         }
         self.source.out = out;
-        for (session, asked_at) in told {
+        for (session, asked_at, reached) in told {
             let at = self.tick_before(asked_at);
             let Some(machine) = &mut self.source.machine else { continue };
-            machine.on_horizon(session, at, &mut self.source.out);
+            machine.on_horizon(session, reached, at, &mut self.source.out);
             for output in std::mem::take(&mut self.source.out) {
                 if let Output::Event(Told::Horizon { sink, at }) = output {
                     self.horizons.insert(sink, at);

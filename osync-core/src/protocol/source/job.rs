@@ -15,6 +15,24 @@ use crate::ports::source::NamePage;
 use crate::wire::message::Basis;
 use crate::wire::packing::Payload;
 
+/// Files whose content may differ at the sink though size and time do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Doubt {
+    /// They changed at or after this, as their inodes say.
+    pub since: Timestamp,
+    /// Not those whose time is that of their change: whoever wrote to one did not put the time back.
+    pub spares_written: bool,
+}
+
+impl Doubt {
+    /// Whether it is about what has this metadata and changed at `changed`.
+    #[must_use]
+    pub fn is_about(&self, metadata: &Metadata, changed: Timestamp) -> bool {
+        let is_spared = self.spares_written && metadata.modified == changed;
+        metadata.kind.is_file() && changed >= self.since && !is_spared
+    }
+}
+
 /// One thing to be read from the source now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Job {
@@ -28,8 +46,8 @@ pub enum Job {
         entries_max: usize,
         /// What the digest takes in, and which sockets and devices are left out.
         fidelity: Fidelity,
-        /// Files that changed at or after this are named.
-        horizon: Option<Timestamp>,
+        /// Files that this is about are named.
+        doubt: Option<Doubt>,
     },
     /// Part of the names of a directory of which the sink has nothing.
     Names {
@@ -182,7 +200,7 @@ pub struct JobError {
 /// Part of a directory's listing.
 #[derive(Debug, Clone)]
 pub struct Listed {
-    /// Files among the entries that changed since the horizon, in ascending order.
+    /// Files among the entries that are doubted, in ascending order.
     pub suspects: Vec<Name>,
     /// The directory's own metadata, where the part is the first, its attributes as digests.
     pub own: Option<Metadata>,

@@ -13,7 +13,7 @@ use crate::ports::transport::PeerId;
 use crate::protocol::source::control_service::any_peer::AnySinkPeer;
 use crate::protocol::source::control_service::{SourceControlService, refused};
 use crate::protocol::source::peer::{SinkPeer, outside_order};
-use crate::protocol::source::transfer::Output;
+use crate::protocol::source::transfer::{Output, Reached};
 use crate::wire::message::{Message, Refusal};
 
 /// Names that are kept for their keys, which are more than an allow-list can hold at a time.
@@ -127,7 +127,8 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         if horizon.is_none() {
             // What this sink has already is believed; what changes from now on is known.
             let session = session.tag();
-            out.push(Output::Horizon { session, asked_at: now, is_beginning: true });
+            let reached = Reached::Beginning;
+            out.push(Output::Horizon { session, asked_at: now, reached });
         }
         self.peers.insert(session, AnySinkPeer::Transfer(Box::new(peer)));
         let is_patience_over =
@@ -167,10 +168,23 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         }
     }
 
-    /// All that had changed before `at`, by the clock of the source, is at the sink of `session`.
-    pub fn on_horizon(&mut self, session: u64, at: Timestamp, out: &mut Vec<Output>) {
-        let peer = self.peers.values().find(|any| any.session().tag() == session);
-        let Some(sink) = peer.map(|any| any.id().clone()) else { return };
+    /// How far `session` has come with all that had changed before `at`, by the clock of the source.
+    pub fn on_horizon(
+        &mut self,
+        session: u64,
+        reached: Reached,
+        at: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        let peer = self.peers.values_mut().find(|any| any.session().tag() == session);
+        let Some(peer) = peer else { return };
+        if let AnySinkPeer::Transfer(peer) = peer {
+            peer.phase.transfer.on_reached(reached, at);
+        }
+        if matches!(reached, Reached::Reported(_)) {
+            return;
+        }
+        let sink = peer.id().clone();
         let horizons = &mut self.options.horizons;
         if horizons.len() >= NAMES_MAX && !horizons.contains_key(&sink) {
             let oldest = horizons.iter().min_by_key(|(_, at)| **at).map(|(name, _)| name.clone());

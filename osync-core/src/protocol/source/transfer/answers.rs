@@ -36,7 +36,7 @@ impl Transfer {
             Answer::Equal => {
                 Counters::add(&self.counters.directories_equal, 1);
                 let (visit, page) = self.end_page(id, now, out)?;
-                self.mark_suspects(&visit, &page, now);
+                self.send_suspects(lane, &visit, &page);
                 self.on_root_compared(&visit, &page, false, now, out);
                 self.visit_below(lane, &visit, &page);
             }
@@ -75,7 +75,7 @@ impl Transfer {
                 agenda.parcels.extend(parcel);
                 if is_last {
                     let (visit, page) = self.end_page(id, now, out)?;
-                    self.mark_suspects(&visit, &page, now);
+                    self.send_suspects(lane, &visit, &page);
                     self.on_root_compared(&visit, &page, has_extra, now, out);
                     self.visit_below(lane, &visit, &page);
                 }
@@ -86,6 +86,7 @@ impl Transfer {
                 let extent = if visit.is_deep { Extent::Subtree } else { Extent::Directory };
                 let urgency = Urgency::At(now + PROBLEM_WAIT);
                 self.mark(lane, &visit.directory, extent, urgency, visit.born, now);
+                self.doubt_if(visit.is_doubtful, lane, &visit.directory);
                 self.problem(&visit.directory, Need::Metadata, born, &text, now, out);
             }
         }
@@ -119,14 +120,9 @@ impl Transfer {
             if entry.metadata.kind.is_directory() && (visit.is_deep || is_missing) {
                 let directory = crate::queue::mark_set::entry_path(&visit.directory, &entry.name);
                 let is_push = is_missing && !self.flight.claims.is_busy(&directory);
-                let born = visit.born;
-                self.agenda(lane).visits.push(Visit {
-                    directory,
-                    after: None,
-                    is_deep: true,
-                    is_push,
-                    born,
-                });
+                let visit =
+                    Visit { directory, after: None, is_deep: true, is_push, ..visit.clone() };
+                self.agenda(lane).visits.push(visit);
             }
         }
     }
@@ -330,6 +326,7 @@ fn parcel_of(
         let need = match (kind.is_directory(), need) {
             (true, _) => Need::Directory,
             (false, Need::Directory) => Need::Content,
+            (false, _) if page.suspects.binary_search(&entry.name).is_ok() => Need::Content,
             (false, need) => need,
         };
         let content_bytes = if need == Need::Content { unread_bytes(entry) } else { 0 };

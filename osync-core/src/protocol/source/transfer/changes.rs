@@ -8,7 +8,7 @@ use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::protocol::source::job::Job;
 use crate::protocol::source::transfer::{Output, Transfer};
-use crate::protocol::source::work::What;
+use crate::protocol::source::work::{What, Work};
 use crate::queue::mark::{Extent, Lane, Urgency};
 
 /// How long a rename waits for other work on its two paths before it is left to the marks.
@@ -30,19 +30,19 @@ pub(super) struct RenameHint {
 impl Transfer {
     /// Takes one hint of the change feed.
     pub fn on_change(&mut self, change: &Change, now: Instant) {
-        if !matches!(change, Change::Ready | Change::Fence { .. }) {
-            self.horizon.hear();
-        }
+        self.horizon.hear(change, now);
         match change {
             Change::Entry { path, touch } => self.on_entry(path, *touch, now),
             Change::Subtree { path } => {
                 self.mark(Lane::Live, path, Extent::Subtree, Urgency::Now, now, now);
+                self.live.marks.doubt(path);
             }
             Change::Renamed { from, to, is_directory } => {
                 self.on_renamed(from, to, *is_directory, now);
             }
             Change::Lost { scope, .. } | Change::Unwatched { scope, .. } => {
                 self.mark(Lane::Backlog, scope, Extent::Subtree, Urgency::Now, now, now);
+                self.backlog.marks.doubt(scope);
             }
             Change::Ready | Change::Fence { .. } | Change::Failed { .. } => {}
         }
@@ -73,17 +73,21 @@ impl Transfer {
         self.links.rebase(from, to);
         self.mark_doubtful(None, Lane::Live, now, now);
         let moved_born = self.born_at(from).map_or(now, |born| born.min(now));
-        let is_pending = self.live.marks.covers(from) || !self.flight.within(from).is_empty();
+        let is_doubted = self.is_doubted(from);
+        let is_pending =
+            is_doubted || self.live.marks.covers(from) || !self.flight.within(from).is_empty();
         if is_directory {
             // What is under way below the old place is compared again below the new one, and is as old there.
             for (lane, born) in self.flight.within(from) {
                 self.mark(lane, to, Extent::Subtree, Urgency::Now, born, now);
+                self.agenda(lane).marks.doubt(to);
             }
             self.live.withdraw(from, now);
             self.backlog.withdraw(from, now);
             self.live.marks.rebase(from, to, now);
             self.backlog.marks.rebase(from, to, now);
             self.mark(Lane::Live, to, Extent::Subtree, Urgency::Now, moved_born, now);
+            self.doubt_if(is_doubted, Lane::Live, to);
         } else {
             // A name whose content the sink may not have yet must not carry it to the new name.
             self.overtaken_larges.extend(self.large_at(from));
@@ -96,6 +100,19 @@ impl Transfer {
         if (is_directory || !is_pending) && self.renames.len() < RENAMES_MAX {
             self.renames.push_back(RenameHint { from: from.clone(), to: to.clone(), born: now });
         }
+    }
+
+    /// Whether something is open that would see that content at `path` differs, though size and time do not.
+    fn is_doubted(&self, path: &RelPath) -> bool {
+        let sees = |work: &Work| match &work.what {
+            What::Page { visit, .. } => visit.is_doubtful && path.is_within(&visit.directory),
+            What::Names { .. } | What::Large { .. } | What::Rename { .. } => false,
+        };
+        self.live.is_doubtful(path)
+            || self.backlog.is_doubtful(path)
+            // What was reported of it was looked for where it is no more.
+            || self.removals.holds_within(path)
+            || self.pages > 0 && self.flight.works.values().any(sees)
     }
 
     /// Since when the oldest thing is open that concerns `path`: what it was about may move with a rename.

@@ -47,6 +47,7 @@ impl Transfer {
     pub(super) fn pump(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.on_target_confirmed(out);
         self.drop_overtaken(now, out);
+        self.tell_losses(out);
         self.prove_due(now);
         self.limits.on_time(now);
         self.is_limited = false;
@@ -148,6 +149,7 @@ impl Transfer {
                 is_deep: mark.extent == Extent::Subtree,
                 is_push: false,
                 born: mark.born,
+                is_doubtful: mark.is_doubtful,
             };
             // The mark covers the directory's place in the one above too, whose times may have to be mended:
             // the sink makes missing directories as it needs them.
@@ -302,7 +304,7 @@ impl Transfer {
             // A large file that another name of the same batch has just put an end to.
             return self.mark(lane, path, extent, Urgency::Now, born, now);
         }
-        let mark = Mark { path: path.clone(), extent, born };
+        let mark = Mark { path: path.clone(), extent, born, is_doubtful: false };
         self.agenda(lane).marks.park(&mark, now);
         self.flight.park(blocker, path.clone());
         // What is to be removed or replaced does not wait for large files inside it, which would begin in turn.
@@ -330,8 +332,8 @@ impl Transfer {
         let job = if visit.is_push {
             Job::Names { directory, after, names_max: PAGE_ENTRIES_MAX, nodes: fidelity.nodes }
         } else {
-            let horizon = self.horizon.of(&visit);
-            Job::List { directory, after, entries_max: PAGE_ENTRIES_MAX, fidelity, horizon }
+            let doubt = self.horizon.of(&visit);
+            Job::List { directory, after, entries_max: PAGE_ENTRIES_MAX, fidelity, doubt }
         };
         let id = self.begin(lane, visit.born, What::Page { visit, page: None });
         self.pages += 1;
@@ -346,7 +348,7 @@ impl Transfer {
         let agenda = self.agenda(lane);
         match agenda.marks.take(&path) {
             Some(Mark { extent: Extent::Entry(_), born, .. }) => large.born = large.born.min(born),
-            Some(mark) => agenda.marks.insert(&path, mark.extent, Urgency::Now, mark.born, now),
+            Some(mark) => agenda.marks.put_back(&mark, now),
             None => {}
         }
         agenda.larges.push_back(large);

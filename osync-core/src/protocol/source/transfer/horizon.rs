@@ -8,28 +8,40 @@
 //! answered without problems, and what was confirmed by then is durable, all is there that had happened when it was
 //! asked.
 //!
+//! While a session lasts, a change is found by its own report. Where that is taken up by a mark of a directory, or may
+//! have been lost, the comparison that comes of it is *doubtful*: files are proven whose time was put back since the
+//! last moment of which everything had been reported when that mark was born. A fence tells of such a moment, and so
+//! does the loss of everything, which has been made good by a comparison of its own.
+//!
 //! [`sync`]: crate::protocol::source::transfer::sync
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::model::change::Change;
+use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::model::timestamp::Timestamp;
-use crate::protocol::source::transfer::{Output, Transfer};
+use crate::protocol::source::job::Doubt;
+use crate::protocol::source::transfer::results::unread_bytes;
+use crate::protocol::source::transfer::{Output, Reached, Transfer};
 use crate::protocol::source::work::Page;
-use crate::queue::agenda::Visit;
+use crate::queue::agenda::{Parcel, Visit};
 use crate::queue::mark::{Extent, Lane, Urgency};
 
 /// From one question to the next, while anything changes.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// The same while nothing but losses is reported, by a feed that knows no better and answers each question by another.
+const LOST_INTERVAL: Duration = Duration::from_mins(10);
 
 /// A sink that does not say that things are durable leaves it to its operating system, which takes no longer.
 const DURABLE_AFTER: Duration = Duration::from_mins(1);
 
 /// Answers that may wait for that.
 const ANSWERED_MAX: usize = 64;
+/// Moments that are remembered; of older marks more is doubted than need be.
+const REPORTED_MAX: usize = 8;
 
 /// What is doubted, and since when all is known.
 #[derive(Debug)]
@@ -37,13 +49,19 @@ pub(super) struct Horizon {
     at: Option<Timestamp>,
     /// What was to be compared then is compared for the first time in this session.
     compared_at: Instant,
-    /// Something may have changed since the last question.
-    has_news: bool,
+    /// When the next question is due after the last: something may have changed since.
+    news: Option<Duration>,
     asked_at: Option<Instant>,
     is_open: bool,
     answered: VecDeque<Answered>,
     /// The latest moment that was told.
     told_at: Option<Instant>,
+    /// What has never been compared in this session is believed up to here.
+    floor: Option<Timestamp>,
+    /// By then all had been reported, or found by a comparison, that had changed before.
+    reported: VecDeque<(Instant, Timestamp)>,
+    /// When everything was lost, which nobody has been asked to put into the time of files yet.
+    lost: Vec<Instant>,
 }
 
 /// A question that was answered, and until which confirmation what it was about must be durable.
@@ -59,11 +77,14 @@ impl Horizon {
         Self {
             at,
             compared_at: now,
-            has_news: true,
+            news: Some(INTERVAL),
             asked_at: None,
             is_open: false,
             answered: VecDeque::new(),
             told_at: None,
+            floor: at,
+            reported: VecDeque::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -72,19 +93,54 @@ impl Horizon {
         self.compared_at = now;
     }
 
-    /// Something may have changed.
-    pub(super) fn hear(&mut self) {
-        self.has_news = true;
+    /// Takes what the feed reports.
+    pub(super) fn hear(&mut self, change: &Change, now: Instant) {
+        let interval = match change {
+            Change::Ready | Change::Fence { .. } | Change::Failed { .. } => return,
+            Change::Lost { scope, .. } => {
+                self.lost.extend(scope.is_root().then_some(now));
+                LOST_INTERVAL
+            }
+            Change::Entry { .. }
+            | Change::Subtree { .. }
+            | Change::Renamed { .. }
+            | Change::Unwatched { .. } => INTERVAL,
+        };
+        if interval == INTERVAL || !self.is_open {
+            self.news = Some(self.news.map_or(interval, |before| before.min(interval)));
+        }
     }
 
-    /// Since when what `visit` finds is doubted, if it is.
-    pub(super) fn of(&self, visit: &Visit) -> Option<Timestamp> {
-        self.at.filter(|_| visit.born <= self.compared_at)
+    /// What is doubted of what `visit` finds, if anything is.
+    pub(super) fn of(&self, visit: &Visit) -> Option<Doubt> {
+        if let Some(since) = self.at.filter(|_| visit.born <= self.compared_at) {
+            return Some(Doubt { since, spares_written: false });
+        }
+        if !visit.is_doubtful {
+            return None;
+        }
+        let earlier = self.reported.partition_point(|(by, _)| *by < visit.born);
+        let since = match earlier.checked_sub(1) {
+            // A clock may be put back.
+            Some(last) => self.reported.range(last..).map(|(_, at)| *at).min(),
+            None => self.floor,
+        };
+        Some(Doubt { since: since?, spares_written: true })
+    }
+
+    fn reported(&mut self, by: Instant, at: Timestamp) {
+        if self.reported.back().is_some_and(|(last, _)| *last > by) {
+            return;
+        }
+        if self.reported.len() >= REPORTED_MAX {
+            self.reported.pop_front();
+        }
+        self.reported.push_back((by, at));
     }
 
     fn ask_due(&self) -> Option<Instant> {
         let last = self.asked_at.unwrap_or(self.compared_at);
-        (self.has_news && !self.is_open).then(|| last + INTERVAL)
+        self.news.filter(|_| !self.is_open).map(|interval| last + interval)
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
@@ -96,7 +152,7 @@ impl Horizon {
     pub(super) fn take_question(&mut self, now: Instant) -> bool {
         let is_due = self.ask_due().is_some_and(|due| due <= now);
         if is_due {
-            (self.asked_at, self.is_open, self.has_news) = (Some(now), true, false);
+            (self.asked_at, self.is_open, self.news) = (Some(now), true, None);
         }
         is_due
     }
@@ -113,7 +169,9 @@ impl Horizon {
         self.is_open = false;
         let is_there = self.told_at.is_some_and(|told_at| told_at >= asked_at)
             || self.answered.iter().any(|answered| answered.asked_at >= asked_at);
-        self.has_news |= !is_there;
+        if !is_there {
+            self.news = Some(INTERVAL);
+        }
     }
 
     /// So much is durable: when the last question was asked of which all is.
@@ -131,19 +189,58 @@ impl Horizon {
 }
 
 impl Transfer {
-    /// Has the suspects of `page` sent or proven.
-    pub(super) fn mark_suspects(&mut self, visit: &Visit, page: &Page, now: Instant) {
-        for name in &page.suspects {
-            let path = crate::queue::mark_set::entry_path(&visit.directory, name);
-            let extent = Extent::Entry(Need::Content);
-            self.mark(Lane::Backlog, &path, extent, Urgency::Now, visit.born, now);
+    /// Has the suspects of `page` sent or proven, but for those that the sink asked for. As a parcel: so many marks
+    /// might become one of the directory, which would be compared again.
+    pub(super) fn send_suspects(&mut self, lane: Lane, visit: &Visit, page: &Page) {
+        let entries = page.entries.iter().enumerate();
+        let names: VecDeque<(Name, Need, u64)> = entries
+            .filter(|(index, entry)| {
+                page.suspects.binary_search(&entry.name).is_ok() && !page.wanted.contains(index)
+            })
+            .map(|(_, entry)| (entry.name.clone(), Need::Content, unread_bytes(entry)))
+            .collect();
+        if !names.is_empty() {
+            let (directory, born) = (visit.directory.clone(), visit.born);
+            let parcel = Parcel { directory, names, may_remove: false, born };
+            self.agenda(lane).parcels.push_back(parcel);
         }
+    }
+
+    /// Makes the mark doubtful that covers `path`, if it is so.
+    pub(super) fn doubt_if(&mut self, is_doubtful: bool, lane: Lane, path: &RelPath) {
+        if is_doubtful {
+            self.agenda(lane).marks.doubt(path);
+        }
+    }
+
+    /// Takes when, by the times of files, something was reached.
+    pub(in crate::protocol::source) fn on_reached(&mut self, reached: Reached, at: Timestamp) {
+        match reached {
+            Reached::Beginning => self.horizon.floor = Some(at),
+            Reached::Reported(by) => self.horizon.reported(by, at),
+            Reached::Durable => {}
+        }
+    }
+
+    /// Asks what time files had when everything was lost.
+    pub(super) fn tell_losses(&mut self, out: &mut Vec<Output>) {
+        let session = self.session;
+        let lost = self.horizon.lost.drain(..);
+        out.extend(lost.map(|at| Output::Horizon {
+            session,
+            asked_at: at,
+            reached: Reached::Reported(at),
+        }));
     }
 
     /// Has everything compared, for what happened while nobody looked.
     pub(in crate::protocol::source) fn compare_all(&mut self, now: Instant, out: &mut Vec<Output>) {
+        // What changed in this session before everything was watched is doubted even where no horizon is known.
+        let is_doubtful = self.horizon.at.is_some() || self.horizon.compared_at < now;
         self.horizon.compare(now);
-        self.compare_again(now, out);
+        self.mark(Lane::Backlog, &RelPath::root(), Extent::Subtree, Urgency::Now, now, now);
+        self.doubt_if(is_doubtful, Lane::Backlog, &RelPath::root());
+        self.on_tick(now, out);
     }
 
     /// Has everything compared, for what nobody reported.
@@ -152,8 +249,7 @@ impl Transfer {
         now: Instant,
         out: &mut Vec<Output>,
     ) {
-        let everything = Change::Lost { scope: RelPath::root(), reason: String::new() };
-        self.on_change(&everything, now);
+        self.mark(Lane::Backlog, &RelPath::root(), Extent::Subtree, Urgency::Now, now, now);
         self.on_tick(now, out);
     }
 
@@ -161,7 +257,7 @@ impl Transfer {
     pub(super) fn move_horizon(&mut self, now: Instant, out: &mut Vec<Output>) {
         if let Some(asked_at) = self.horizon.reached(self.flight.confirmed.durable_parts(), now) {
             let session = self.session;
-            out.push(Output::Horizon { session, asked_at, is_beginning: false });
+            out.push(Output::Horizon { session, asked_at, reached: Reached::Durable });
         }
     }
 }
@@ -169,6 +265,56 @@ impl Transfer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::change::Touch;
+
+    fn change() -> Change {
+        Change::Entry { path: RelPath::root(), touch: Touch::Settled }
+    }
+
+    #[test]
+    fn a_feed_that_answers_each_question_by_a_loss_is_not_asked_for_ever() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let loss = Change::Lost { scope: RelPath::root(), reason: String::new() };
+        let mut horizon = Horizon::new(None, start);
+        assert!(horizon.take_question(at(5)));
+        horizon.hear(&loss, at(5));
+        horizon.answer(at(5), 0, at(6));
+        horizon.close_question(at(5));
+        assert!(horizon.reached(0, at(6)).is_some() && horizon.due().is_none());
+
+        horizon.hear(&loss, at(60));
+        assert_eq!(horizon.due(), Some(at(5) + LOST_INTERVAL));
+        horizon.hear(&change(), at(61));
+        assert_eq!(horizon.due(), Some(at(10)));
+    }
+
+    #[test]
+    fn a_doubtful_mark_doubts_what_changed_since_all_was_reported_last() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let time = |seconds| Timestamp { seconds, nanoseconds: 0 };
+        let visit = |born, is_doubtful| Visit {
+            directory: RelPath::root(),
+            after: None,
+            is_deep: true,
+            is_push: false,
+            born,
+            is_doubtful,
+        };
+        let mut horizon = Horizon::new(None, start);
+        horizon.floor = Some(time(100));
+        horizon.reported(at(10), time(110));
+        horizon.reported(at(20), time(105));
+        let since = |born, is_doubtful| {
+            let doubt = horizon.of(&visit(born, is_doubtful));
+            doubt.map(|doubt| (doubt.since, doubt.spares_written))
+        };
+
+        assert_eq!(since(at(5), true), Some((time(100), true)));
+        assert_eq!(since(at(15), true), Some((time(105), true)), "the clock was put back");
+        assert_eq!(since(at(15), false), None);
+    }
 
     #[test]
     fn it_moves_to_what_was_asked_once_that_is_durable() {
@@ -177,7 +323,7 @@ mod tests {
         let mut horizon = Horizon::new(None, start);
         assert!(!horizon.take_question(at(4)));
         assert!(horizon.take_question(at(5)));
-        horizon.hear();
+        horizon.hear(&change(), at(6));
         assert!(!horizon.take_question(at(20)), "one at a time");
         horizon.answer(at(5), 3, at(21));
         horizon.close_question(at(5));

@@ -62,7 +62,8 @@ impl Transfer {
             .or_else(|| claims.conflict_at(&directory, &name, Claim::Exclusive));
         if let Some(blocker) = blocker {
             let path = crate::queue::mark_set::entry_path(&directory, &name);
-            let mark = Mark { path: path.clone(), extent: Extent::Entry(Need::Content), born };
+            let extent = Extent::Entry(Need::Content);
+            let mark = Mark { path: path.clone(), extent, born, is_doubtful: false };
             self.agenda(lane).marks.park(&mark, now);
             self.flight.park(blocker, path);
             return true;

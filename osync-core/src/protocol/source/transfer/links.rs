@@ -106,7 +106,9 @@ impl Transfer {
         for path in self.links.take_doubtful() {
             let extent = Extent::Entry(Need::Metadata);
             if let Some(id) = id {
-                self.agenda(lane).marks.park(&Mark { path: path.clone(), extent, born }, now);
+                self.agenda(lane)
+                    .marks
+                    .park(&Mark { path: path.clone(), extent, born, is_doubtful: false }, now);
                 self.flight.park(id, path);
             } else {
                 self.mark(lane, &path, extent, Urgency::Now, born, now);
@@ -209,7 +211,9 @@ impl Transfer {
             self.flight.claims.conflict_at(&directory, &name, Claim::Make)
         });
         if let Some(work) = leading.filter(|work| self.flight.works.contains_key(work)) {
-            self.agenda(lane).marks.park(&Mark { path: path.clone(), extent, born }, now);
+            self.agenda(lane)
+                .marks
+                .park(&Mark { path: path.clone(), extent, born, is_doubtful: false }, now);
             self.flight.park(work, path.clone());
         } else {
             self.mark(lane, path, extent, Urgency::At(now + LEADER_WAIT), born, now);
@@ -318,16 +322,13 @@ impl Transfer {
         let entries = page.entries.iter().enumerate();
         let names: VecDeque<(Name, Need, u64)> = entries
             .filter(|(index, entry)| entry.metadata.is_linked() && !page.wanted.contains(index))
+            // What is suspect is sent anyway, and no proof of what other names should be.
+            .filter(|(_, entry)| page.suspects.binary_search(&entry.name).is_err())
             .filter(|(_, entry)| {
                 let path = visit.directory.join(&entry.name);
                 path.is_ok_and(|path| !self.links.is_confirmed(&path))
             })
-            .map(|(_, entry)| {
-                // What is suspect is no proof of what other names should be.
-                let is_suspect = page.suspects.binary_search(&entry.name).is_ok();
-                let need = if is_suspect { Need::Content } else { Need::Metadata };
-                (entry.name.clone(), need, 0)
-            })
+            .map(|(_, entry)| (entry.name.clone(), Need::Metadata, 0))
             .collect();
         if !names.is_empty() {
             let (directory, born) = (visit.directory.clone(), visit.born);

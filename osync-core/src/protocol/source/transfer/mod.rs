@@ -104,14 +104,14 @@ pub enum Output {
         /// Which session.
         session: u64,
     },
-    /// Whatever had happened at `asked_at` is at the sink of this session.
+    /// Something is so of all that had happened at `asked_at`.
     Horizon {
         /// Which session.
         session: u64,
         /// When.
         asked_at: Instant,
-        /// The session has only begun: all that changed before is read after it.
-        is_beginning: bool,
+        /// What is so.
+        reached: Reached,
     },
     /// Ask the change feed for a fence.
     Fence {
@@ -120,6 +120,17 @@ pub enum Output {
     },
     /// Tell the host.
     Event(Event),
+}
+
+/// How far a session has come with all that had happened at some moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// It has only begun: what changed before is read after it.
+    Beginning,
+    /// By this moment it had been reported.
+    Reported(Instant),
+    /// It is at the sink.
+    Durable,
 }
 
 /// One sink during transfer.

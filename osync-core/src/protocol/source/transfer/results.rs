@@ -105,16 +105,15 @@ impl Transfer {
         let Some(work) = self.flight.works.get(&id) else { return };
         let (lane, born) = (work.lane, work.born);
         let mut marks = Vec::new();
+        let mut is_doubtful = false;
         match &work.what {
             What::Page { visit, .. } => {
-                let gone = urgency == Urgency::Now;
-                let extent = if gone {
-                    Extent::Entry(Need::Content)
-                } else if visit.is_deep {
-                    Extent::Subtree
-                } else {
-                    Extent::Directory
+                let extent = match (urgency, visit.is_deep) {
+                    (Urgency::Now, _) => Extent::Entry(Need::Content),
+                    (_, true) => Extent::Subtree,
+                    (_, false) => Extent::Directory,
                 };
+                is_doubtful = visit.is_doubtful;
                 // A root that is gone is reported as lost; an entry mark on it would change nothing.
                 marks.push((visit.directory.clone(), extent));
             }
@@ -136,6 +135,7 @@ impl Transfer {
         let is_open_large = matches!(work.what, What::Large { is_open: true, .. });
         for (path, extent) in marks {
             self.mark(lane, &path, extent, urgency, born, now);
+            self.doubt_if(is_doubtful, lane, &path);
         }
         if is_open_large {
             self.abort_large(id, now, out);

@@ -6,7 +6,7 @@ use crate::model::rel_path::RelPath;
 use crate::model::report::QueueReport;
 use crate::ports::counters::Counters;
 use crate::ports::monitor::Problem;
-use crate::protocol::source::transfer::{Breach, Output, Transfer};
+use crate::protocol::source::transfer::{Breach, Output, Reached, Transfer};
 use crate::queue::agenda::Agenda;
 use crate::queue::mark::Lane;
 use crate::wire::message::Message;
@@ -100,9 +100,13 @@ impl Transfer {
 
     /// A fence passed that was asked for after every question up to now that counts as asked for.
     pub fn on_fence(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let mut last = None;
         for wait in self.sync.iter_mut().filter(|wait| wait.is_asked && wait.fenced_at.is_none()) {
             wait.fenced_at = Some(now);
+            last = last.max(Some(wait.asked_at));
         }
+        let (session, reached) = (self.session, Reached::Reported(now));
+        out.extend(last.map(|asked_at| Output::Horizon { session, asked_at, reached }));
         self.answer_sync(now, out);
     }
 

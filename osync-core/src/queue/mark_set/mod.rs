@@ -2,16 +2,20 @@
 //!
 //! A set never forgets that something may differ; it only forgets detail. Where a mark is covered by
 //! one above it, it is dropped; where there are too many in one directory, or too many in all, they
-//! coarsen: names into their directory, directories into the subtree above them.
+//! coarsen: names into their directory, directories into the subtree above them. One that took up a name whose
+//! content was reported to have changed is doubtful, because a comparison goes by size and time.
 //!
 //! Invariants, after every call (tested as properties): whatever was covered still is, until taken
 //! out; no mark is covered by another; memory is within the budget.
+
+mod coarsen;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::time::Instant;
 
 use crate::model::name::Name;
+use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::queue::mark::{Extent, Mark, Urgency};
 
@@ -20,6 +24,9 @@ pub const ENTRIES_PER_DIRECTORY_MAX: u32 = 8_192;
 
 /// What a mark costs besides its path, in bytes: measured nodes of the two trees, rounded up.
 const MARK_BYTES: usize = 256;
+
+/// What is lost when a mark of a name is taken up by one of a directory.
+const CONTENT: Extent = Extent::Entry(Need::Content);
 
 /// Marks that may be taken by age and by place.
 #[derive(Debug)]
@@ -41,7 +48,17 @@ struct Held {
     due: Option<Instant>,
     /// Waits for quiet; becomes false as soon as something is to be looked at regardless.
     is_quiet_wait: bool,
+    is_doubtful: bool,
+    /// Content was reported to have changed at this very path.
+    is_content: bool,
     sequence: u64,
+}
+
+impl Held {
+    fn mark(&self, path: &RelPath) -> Mark {
+        let Self { extent, born, is_doubtful, .. } = *self;
+        Mark { path: path.clone(), extent, born, is_doubtful }
+    }
 }
 
 impl MarkSet {
@@ -87,10 +104,12 @@ impl MarkSet {
     ) {
         if let Some(above) = self.covering_above(path, extent) {
             self.merge(&above, Extent::LEAST, urgency, born, now);
+            if extent == CONTENT {
+                self.doubt(&above);
+            }
             return;
         }
-        let born = self.absorb(path, extent, born);
-        self.merge(path, extent, urgency, born, now);
+        self.place(path, extent, urgency, born, now);
         if let Some(parent) = path.parent()
             && self.entries.get(&parent).is_some_and(|&count| count > ENTRIES_PER_DIRECTORY_MAX)
         {
@@ -99,6 +118,27 @@ impl MarkSet {
         if self.bytes > self.bytes_max {
             self.coarsen(now);
         }
+    }
+
+    /// Makes the mark doubtful that covers `path`, if there is one.
+    pub fn doubt(&mut self, path: &RelPath) {
+        let above =
+            self.covering_above(path, Extent::LEAST).filter(|_| !self.marks.contains_key(path));
+        if let Some(held) = self.marks.get_mut(above.as_ref().unwrap_or(path)) {
+            held.is_doubtful = true;
+        }
+    }
+
+    /// Whether content at `path` may differ that looks the same: a mark says so, there or above.
+    #[must_use]
+    pub fn is_doubtful(&self, path: &RelPath) -> bool {
+        let above = self.covering_above(path, Extent::LEAST);
+        let mut at = [Some(path), above.as_ref()].into_iter().flatten();
+        at.any(|path| self.doubts(path))
+    }
+
+    fn doubts(&self, path: &RelPath) -> bool {
+        self.marks.get(path).is_some_and(|held| held.is_doubtful || held.is_content)
     }
 
     /// Takes out the mark that has been due longest, if one is due at `now`.
@@ -124,9 +164,17 @@ impl MarkSet {
         self.order.first().map(|(due, _, _)| *due)
     }
 
+    /// Puts `mark` back.
+    pub fn put_back(&mut self, mark: &Mark, now: Instant) {
+        self.insert(&mark.path, mark.extent, Urgency::Now, mark.born, now);
+        if mark.is_doubtful {
+            self.doubt(&mark.path);
+        }
+    }
+
     /// Puts `mark` back, not to be taken before [`MarkSet::unpark`] is called for its path.
     pub fn park(&mut self, mark: &Mark, now: Instant) {
-        self.insert(&mark.path, mark.extent, Urgency::Now, mark.born, now);
+        self.put_back(mark, now);
         if let Some(held) = self.marks.get_mut(&mark.path)
             && let Some(due) = held.due.take()
         {
@@ -165,20 +213,20 @@ impl MarkSet {
         if matches!(held.extent, Extent::Entry(_)) {
             self.count_entry(path, -1);
         }
-        Some(Mark { path: path.clone(), extent: held.extent, born: held.born })
+        Some(held.mark(path))
     }
 
     /// Moves the marks below `from` to the same places below `to`.
     pub fn rebase(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         for path in self.paths_below(from) {
+            let doubts = self.doubts(&path);
             let Some(mark) = self.take(&path) else { continue };
-            match path.rebased(from, to) {
-                Ok(Some(moved)) => {
-                    self.insert(&moved, mark.extent, Urgency::Now, mark.born, now);
-                }
-                // Too long a path cannot be marked by itself; the subtree it lies in can.
-                Ok(None) | Err(_) => self.insert(to, Extent::Subtree, Urgency::Now, mark.born, now),
-            }
+            let moved = path.rebased(from, to).ok().flatten();
+            // Too long a path cannot be marked by itself; the subtree it lies in can.
+            let is_doubtful = doubts || moved.is_none();
+            let (path, extent) =
+                moved.map_or((to.clone(), Extent::Subtree), |at| (at, mark.extent));
+            self.put_back(&Mark { path, extent, is_doubtful, ..mark }, now);
         }
     }
 
@@ -204,11 +252,7 @@ impl MarkSet {
 
     /// All marks, in bytewise order of their paths.
     pub fn iter(&self) -> impl Iterator<Item = Mark> + '_ {
-        self.marks.iter().map(|(path, held)| Mark {
-            path: path.clone(),
-            extent: held.extent,
-            born: held.born,
-        })
+        self.marks.iter().map(|(path, held)| held.mark(path))
     }
 
     /// The path of a mark above `path` that covers a mark of `extent` there.
@@ -233,21 +277,30 @@ impl MarkSet {
         None
     }
 
-    /// Removes the marks below `path` that one of `extent` there covers; returns when the oldest was born.
-    fn absorb(&mut self, path: &RelPath, extent: Extent, born: Instant) -> Instant {
-        let mut oldest = born;
-        if matches!(extent, Extent::Entry(_)) {
-            return oldest;
-        }
-        for below in self.paths_below(path) {
+    /// Makes the mark at exactly `path`, or adds to it, in place of those below that it covers.
+    fn place(
+        &mut self,
+        path: &RelPath,
+        extent: Extent,
+        urgency: Urgency,
+        born: Instant,
+        now: Instant,
+    ) {
+        let (mut oldest, mut is_doubtful) = (born, false);
+        let is_entry = matches!(extent, Extent::Entry(_));
+        for below in if is_entry { Vec::new() } else { self.paths_below(path) } {
             let is_covered = extent == Extent::Subtree
                 || (matches!(self.marks[&below].extent, Extent::Entry(_))
                     && below.parent().as_ref() == Some(path));
-            if is_covered && let Some(mark) = self.take(&below) {
-                oldest = oldest.min(mark.born);
+            if is_covered {
+                is_doubtful |= self.doubts(&below);
+                oldest = self.take(&below).map_or(oldest, |mark| oldest.min(mark.born));
             }
         }
-        oldest
+        self.merge(path, extent, urgency, oldest, now);
+        if is_doubtful {
+            self.doubt(path);
+        }
     }
 
     /// Adds to the mark at exactly `path`, making it if need be.
@@ -267,6 +320,7 @@ impl MarkSet {
         if let Some(held) = self.marks.get_mut(path) {
             let was_entry = matches!(held.extent, Extent::Entry(_));
             held.extent = held.extent.max(extent);
+            held.is_content |= extent == CONTENT;
             held.born = held.born.min(born);
             if let Some(old_due) = held.due {
                 let new_due = if held.is_quiet_wait && is_quiet_wait {
@@ -288,7 +342,15 @@ impl MarkSet {
         }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let held = Held { extent, born, due: Some(due), is_quiet_wait, sequence };
+        let held = Held {
+            extent,
+            born,
+            due: Some(due),
+            is_quiet_wait,
+            is_doubtful: false,
+            is_content: extent == CONTENT,
+            sequence,
+        };
         self.marks.insert(path.clone(), held);
         self.order.insert((due, sequence, path.clone()));
         self.bytes += MARK_BYTES + path.as_bytes().len();
@@ -303,48 +365,6 @@ impl MarkSet {
         *count = count.saturating_add_signed(change);
         if *count == 0 {
             self.entries.remove(&parent);
-        }
-    }
-
-    /// Gives up detail until a quarter of the budget is free: fullest directories first, then the
-    /// deepest levels.
-    fn coarsen(&mut self, now: Instant) {
-        let target_bytes = self.bytes_max / 4 * 3;
-        let mut fullest: Vec<(u32, RelPath)> = self
-            .entries
-            .iter()
-            .filter(|&(_, &count)| count > 1)
-            .map(|(path, &count)| (count, path.clone()))
-            .collect();
-        fullest.sort_unstable();
-        while self.bytes > target_bytes
-            && let Some((_, directory)) = fullest.pop()
-        {
-            self.insert_coarse(&directory, Extent::Directory, now);
-        }
-        while self.bytes > target_bytes {
-            let depth_of = |path: &RelPath| path.components().count();
-            let Some(depth) = self.marks.keys().map(depth_of).max().filter(|&depth| depth > 0)
-            else {
-                break;
-            };
-            let deepest: BTreeSet<RelPath> = self
-                .marks
-                .keys()
-                .filter(|path| depth_of(path) == depth)
-                .filter_map(RelPath::parent)
-                .collect();
-            for parent in deepest {
-                self.insert_coarse(&parent, Extent::Subtree, now);
-            }
-        }
-        log::debug!("marks coarsened to {} in {} bytes", self.marks.len(), self.bytes);
-    }
-
-    fn insert_coarse(&mut self, path: &RelPath, extent: Extent, now: Instant) {
-        if self.covering_above(path, extent).is_none() {
-            let born = self.absorb(path, extent, now);
-            self.merge(path, extent, Urgency::Now, born, now);
         }
     }
 
