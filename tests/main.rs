@@ -30,6 +30,7 @@ mod links;
 mod live;
 mod locks;
 mod once;
+mod owners;
 mod problems;
 mod relay;
 mod set_id;

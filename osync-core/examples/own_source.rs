@@ -17,7 +17,7 @@ use osync_core::adapters::feed::channel::{ChannelFeed, ChannelFeedHandle};
 use osync_core::adapters::fs::sink::DirectorySink;
 use osync_core::model::attributes::{Attributes, Classes};
 use osync_core::model::change::{Change, Touch};
-use osync_core::model::fidelity::Fidelity;
+use osync_core::model::fidelity::{Fidelity, Owner};
 use osync_core::model::metadata::{Entry, Kind, Metadata, Stamp};
 use osync_core::model::name::Name;
 use osync_core::model::nodes::Nodes;
@@ -83,7 +83,7 @@ impl Source for Notebook {
     /// Notes have neither owners nor attributes.
     fn fidelity(&self) -> Fidelity {
         let (attributes, nodes) = (Classes::NONE, Nodes::NONE);
-        Fidelity { owner: false, set_id: false, attributes, links: false, nodes }
+        Fidelity { owner: Owner::Dropped, set_id: false, attributes, links: false, nodes }
     }
 
     fn metadata(&self, path: &RelPath) -> Result<Option<(Metadata, Stamp)>, SourceError> {

@@ -87,6 +87,7 @@ impl SinkEndpoint {
         let sink_loop = SinkLoop {
             machine,
             link,
+            sink: Arc::clone(&sink),
             writers,
             syncer,
             monitor,

@@ -65,14 +65,16 @@ impl SourceEndpoint {
         let details = link.details();
         feed.start(Reporter::new(changes_sender))?;
         let fidelity = source.fidelity();
+        let roster = source.roster().unwrap_or_default();
         let counters = Arc::new(Counters::default());
-        let machine = SourceControlService::new(
+        let mut machine = SourceControlService::new(
             options,
             fidelity,
             move || random.session(),
             Arc::clone(&counters),
             Instant::now(),
         );
+        machine.use_roster(roster);
         let source_loop = SourceLoop {
             machine,
             link,

@@ -1,6 +1,9 @@
 //! What may be said of what is kept, to either end and to both in one process.
 
+use std::sync::Arc;
+
 use clap::{Args, ValueEnum};
+use osync_core::adapters::accounts::SystemAccounts;
 use osync_core::adapters::fs::sink::DirectorySink;
 use osync_core::adapters::fs::source::DirectorySource;
 
@@ -38,6 +41,7 @@ impl SetId {
 impl Kept {
     /// `source`, telling of what was said.
     pub(crate) fn of_source(&self, source: DirectorySource) -> DirectorySource {
+        let source = source.with_accounts(Arc::new(SystemAccounts));
         let source = if self.devices { source.with_devices() } else { source };
         match self.set_id.given() {
             Some(is_told) => source.with_set_id(is_told),

@@ -1,8 +1,10 @@
 //! What may be said of the writing end, in one process or alone.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use osync_core::adapters::accounts::SystemAccounts;
 use osync_core::adapters::fs::sink::DirectorySink;
 use osync_core::model::durability::Durability;
 use osync_core::options::SinkOptions;
@@ -18,6 +20,10 @@ pub(crate) struct SinkArguments {
     /// place of another before its data is on disk), file (also each file before it is confirmed), none.
     #[arg(long, value_name = "WHEN", default_value = "batch")]
     durability: When,
+    /// Whom files in DST belong to: numeric (the numbers of the source), names (who has the names here that the owners
+    /// have at the source, also in access lists; the number where nobody has). Only as root are owners kept at all.
+    #[arg(long, value_name = "HOW", default_value = "numeric")]
+    owners: How,
     /// Removes nothing from DST: what the source has not, or no longer, stays. [default: off]
     #[arg(long)]
     no_delete: bool,
@@ -26,6 +32,13 @@ pub(crate) struct SinkArguments {
     /// is ever removed from it. [default: it is deleted]
     #[arg(long, value_name = "DIR")]
     pub(crate) trash: Option<PathBuf>,
+}
+
+/// What `--owners` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum How {
+    Numeric,
+    Names,
 }
 
 /// What `--durability` takes.
@@ -50,6 +63,10 @@ impl SinkArguments {
     /// The directory `target`, to be written to as was said.
     pub(crate) fn open(&self, target: &Path) -> Result<DirectorySink, SinkError> {
         let sink = DirectorySink::open(target)?;
+        let sink = match self.owners {
+            How::Numeric => sink,
+            How::Names => sink.with_accounts(Arc::new(SystemAccounts)),
+        };
         let sink = match &self.trash {
             Some(trash) => sink.with_trash(trash)?,
             None => sink,

@@ -9,6 +9,7 @@
 //!
 //! Adapters know the vocabulary and the ports, never the protocol or the runtime; nothing below imports them.
 
+pub mod accounts;
 pub mod feed;
 pub mod filters;
 pub mod fs;

@@ -15,6 +15,7 @@
 use std::sync::Arc;
 
 use crate::adapters::feed::channel::{ChannelFeed, ChannelFeedHandle};
+use crate::model::account::Account;
 use crate::model::change::{Change, Touch};
 use crate::model::durability::Durability;
 use crate::model::fidelity::Fidelity;
@@ -159,6 +160,14 @@ impl Sink for RelaySink {
 
     fn sync(&self, is_settled: bool) -> Result<bool, SinkError> {
         self.sink.sync(is_settled)
+    }
+
+    fn learn(&self, accounts: &[Account]) {
+        self.sink.learn(accounts);
+    }
+
+    fn settle(&self, metadata: &mut Metadata) {
+        self.sink.settle(metadata);
     }
 
     fn tidy(&self) {

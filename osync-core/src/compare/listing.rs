@@ -126,7 +126,7 @@ mod tests {
         let mine = entry("f", Kind::Fifo, 0o600);
         let mut theirs = mine.clone();
         theirs.metadata.uid = 99;
-        let numeric = Fidelity { owner: false, ..Fidelity::FULL };
+        let numeric = Fidelity { owner: crate::model::fidelity::Owner::Dropped, ..Fidelity::FULL };
         assert_eq!(digest(None, &[mine], numeric), digest(None, &[theirs], numeric));
     }
 }

@@ -10,14 +10,25 @@ use crate::model::timestamp::Timestamp;
 /// The set-user-id and set-group-id bits.
 const MODE_SPECIAL: u32 = 0o6000;
 
+/// How owner and group are kept. Each can do what those before it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Owner {
+    /// Not at all.
+    Dropped,
+    /// By number.
+    Numbered,
+    /// By name where both ends know one, else by number.
+    Named,
+}
+
 /// What a sink can hold of an entry's metadata.
 ///
 /// Each end states its own at registration; [`Fidelity::common`] of the two holds for the session,
 /// for comparing and for applying, so that what cannot be kept is neither missed nor sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fidelity {
-    /// Numeric owner and group are kept.
-    pub owner: bool,
+    /// How owner and group are kept.
+    pub owner: Owner,
     /// The set-user-id and set-group-id bits are kept.
     pub set_id: bool,
     /// Which extended attributes and access lists are kept.
@@ -31,7 +42,7 @@ pub struct Fidelity {
 impl Fidelity {
     /// Everything an entry can carry.
     pub const FULL: Self = Self {
-        owner: true,
+        owner: Owner::Named,
         set_id: true,
         attributes: Classes::ALL,
         links: true,
@@ -42,7 +53,7 @@ impl Fidelity {
     #[must_use]
     pub fn common(self, other: Self) -> Self {
         Self {
-            owner: self.owner && other.owner,
+            owner: self.owner.min(other.owner),
             set_id: self.set_id && other.set_id,
             attributes: self.attributes.common(other.attributes),
             links: self.links && other.links,
@@ -56,7 +67,7 @@ impl Fidelity {
     #[must_use]
     pub fn masked(self, metadata: &Metadata) -> Metadata {
         let mut masked = Metadata { names: 1, ..metadata.clone() };
-        if !self.owner {
+        if self.owner == Owner::Dropped {
             (masked.uid, masked.gid) = (0, 0);
         }
         if !self.set_id {

@@ -6,6 +6,8 @@ pub mod timestamp;
 pub mod digest;
 pub mod attributes;
 pub mod metadata;
+pub mod account;
+pub mod owner_map;
 pub mod nodes;
 pub mod fidelity;
 pub mod need;

@@ -8,6 +8,7 @@
 
 pub mod counters;
 pub mod monitor;
+pub mod accounts;
 pub mod source;
 pub mod sink;
 pub mod change_feed;

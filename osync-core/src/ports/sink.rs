@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use crate::model::account::Account;
 use crate::model::digest::Digest;
 use crate::model::durability::Durability;
 use crate::model::fidelity::Fidelity;
@@ -146,6 +147,19 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// [`SinkError`] if nothing lies at `from`, or `to` cannot be replaced; nothing is changed.
     fn rename(&self, from: &RelPath, to: &RelPath) -> Result<(), SinkError>;
+
+    /// Takes who some users and groups of the source are; called before anything that belongs to them is handed over,
+    /// if the fidelity says that owners go by name. From then on the source's numbers stand for the accounts of these
+    /// names here, in what is handed over and in what is told.
+    fn learn(&self, accounts: &[Account]) {
+        let _ = accounts;
+    }
+
+    /// Gives `metadata` of the source the numbers that it will be told with once it has been set here: where several
+    /// numbers come to one, another than it has.
+    fn settle(&self, metadata: &mut Metadata) {
+        let _ = metadata;
+    }
 
     /// Says how far what is written must be safe from a power cut; called before anything is written, if at all.
     ///

@@ -1,11 +1,13 @@
 //! Where entries come from.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
+use crate::ports::accounts::Roster;
 
 /// A tree of entries that is being replicated.
 ///
@@ -19,6 +21,12 @@ pub trait Source: Send + Sync {
     /// Which metadata this source can tell.
     fn fidelity(&self) -> Fidelity {
         Fidelity::FULL
+    }
+
+    /// Whom the metadata told so far belongs to, if names of owners can be told: a number is there before any metadata
+    /// with it is told.
+    fn roster(&self) -> Option<Arc<Roster>> {
+        None
     }
 
     /// What lies at `path` now, not following a symbolic link, its attributes in full; `None` if nothing

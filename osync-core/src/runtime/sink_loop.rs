@@ -8,9 +8,10 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::model::rel_path::RelPath;
 use crate::ports::monitor::{Event, Monitor};
+use crate::ports::sink::Sink;
 use crate::ports::transport::{Arrival, SinkLink};
 use crate::protocol::sink::source_controller::{Output, SourceController};
-use crate::protocol::sink::task::{Finished, Ticket};
+use crate::protocol::sink::task::{Action, Finished, Ticket};
 use crate::runtime::source_loop::Ended;
 use crate::runtime::syncer::{Synced, Syncer};
 use crate::runtime::writer_pool::WriterPool;
@@ -57,6 +58,8 @@ pub struct SinkLoop {
     pub machine: SourceController,
     /// The transport.
     pub link: Box<dyn SinkLink>,
+    /// The sink, to learn who is who.
+    pub sink: Arc<dyn Sink>,
     /// The writers.
     pub writers: WriterPool,
     /// Syncs the sink.
@@ -178,7 +181,13 @@ impl SinkLoop {
                     self.writers.clear();
                     self.link.reset().map_err(failed)?;
                 }
-                Output::Task(task) => self.writers.order(task),
+                Output::Task(task) => {
+                    // Before any writer begins what comes after it.
+                    if let Action::Learn { accounts } = &task.action {
+                        self.sink.learn(accounts);
+                    }
+                    self.writers.order(task);
+                }
                 Output::Sync { is_settled } => self.syncer.order(is_settled),
                 Output::InSync { cookie, problems, named, is_durable } => {
                     let sink = self.machine.id().clone();

@@ -1,10 +1,13 @@
 //! A source as one session may see it: without the sockets and devices that its sink does not keep.
 
+use std::sync::Arc;
+
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::nodes::Nodes;
 use crate::model::rel_path::RelPath;
+use crate::ports::accounts::Roster;
 use crate::ports::source::{
     LeftOut, NamePage, Page, Source, SourceDirectory, SourceError, SourceFile,
 };
@@ -30,6 +33,10 @@ impl Told<'_> {
 }
 
 impl Source for Told<'_> {
+    fn roster(&self) -> Option<Arc<Roster>> {
+        self.source.roster()
+    }
+
     fn fidelity(&self) -> Fidelity {
         let fidelity = self.source.fidelity();
         Fidelity { nodes: fidelity.nodes.common(self.nodes), ..fidelity }

@@ -124,7 +124,8 @@ pub fn perform(
             Counters::add(&counters.renamed, u64::from(result.is_ok()));
             applied(work, failure(None, result).into_iter().collect())
         }
-        Action::Nothing => Finished::default(),
+        // Done already, when the task was handed out.
+        Action::Learn { .. } | Action::Nothing => Finished::default(),
     }
 }
 
@@ -264,7 +265,7 @@ fn differences(
     payload: &[u8],
     fidelity: Fidelity,
 ) -> Finished {
-    let theirs = match decode::entries(payload) {
+    let mut theirs = match decode::entries(payload) {
         Ok(entries) => entries,
         Err(error) => return breach(&error.to_string()),
     };
@@ -273,8 +274,11 @@ fn differences(
         Ok(None) => return answer(work, Ok(Answer::Missing)),
         Err(error) => return answer(work, Err(error)),
     };
+    let mut own = own.cloned();
+    let told = theirs.iter_mut().map(|entry| &mut entry.metadata).chain(&mut own);
+    told.for_each(|metadata| sink.settle(metadata));
     let difference = diff::diff(&theirs, &ours, fidelity);
-    let own = own.map(|own| fidelity.masked(own)) != our_own.map(|own| fidelity.masked(&own));
+    let own = own.map(|own| fidelity.masked(&own)) != our_own.map(|own| fidelity.masked(&own));
     let mut extras = parts(difference.extra);
     let last = extras.pop().unwrap_or_default();
     let message = |own, wanted, extra, is_last| Message::Answer {

@@ -4,9 +4,10 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use crate::model::account::{Account, AccountKind};
 use crate::model::attributes::{Attribute, Attributes, Class, Classes};
 use crate::model::digest::Digest;
-use crate::model::fidelity::Fidelity;
+use crate::model::fidelity::{Fidelity, Owner};
 use crate::model::metadata::{Device, Entry, Kind, Metadata};
 use crate::model::name::Name;
 use crate::model::need::Need;
@@ -155,11 +156,12 @@ fn range() -> impl Strategy<Value = Range> {
 }
 
 fn fidelity() -> impl Strategy<Value = Fidelity> {
-    any::<(bool, bool, [bool; 4], bool, [bool; 2])>().prop_map(|values| {
+    any::<(u8, bool, [bool; 4], bool, [bool; 2])>().prop_map(|values| {
         let (owner, set_id, classes, links, [sockets, devices]) = values;
         let has = |(class, has): (Class, bool)| has.then_some(class);
         let attributes = Class::ALL.into_iter().zip(classes).filter_map(has);
         let attributes = attributes.fold(Classes::NONE, Classes::with);
+        let owner = [Owner::Dropped, Owner::Numbered, Owner::Named][usize::from(owner % 3)];
         Fidelity { owner, set_id, attributes, links, nodes: Nodes { sockets, devices } }
     })
 }
@@ -226,12 +228,19 @@ fn data() -> impl Strategy<Value = Message> {
             range,
             own
         }),
+        vec(account(), 0..9).prop_map(|accounts| Message::Accounts { accounts }),
         (work(), rel_path(), rel_path(), digested(kind()))
             .prop_map(|(work, from, to, metadata)| Message::Rename { work, from, to, metadata }),
         any::<(u64, u64, u64)>().prop_map(|(consumed_bytes, newest, waiting)| {
             Message::Credit { consumed_bytes, newest, waiting }
         }),
     ]
+}
+
+fn account() -> impl Strategy<Value = Account> {
+    let kind = prop_oneof![Just(AccountKind::User), Just(AccountKind::Group)];
+    (kind, 1..u32::MAX, vec(1..=u8::MAX, 1..=Account::NAME_BYTES_MAX))
+        .prop_map(|(kind, id, name)| Account { kind, id, name: name.into() })
 }
 
 fn control() -> impl Strategy<Value = Message> {

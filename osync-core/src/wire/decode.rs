@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
+use crate::model::account::Account;
 use crate::model::attributes::{Attribute, Attributes, Class};
 use crate::model::frame::Frame;
 use crate::model::metadata::{Device, Entry, Kind, Metadata};
 use crate::wire::message::{Answer, Closing, Envelope, Item, Message, State};
-use crate::wire::{ITEMS_MAX, MAGIC, SUMS_BYTES_MAX, TEXT_BYTES_MAX, VERSION};
+use crate::wire::{ACCOUNTS_MAX, ITEMS_MAX, MAGIC, SUMS_BYTES_MAX, TEXT_BYTES_MAX, VERSION};
 
 /// Bytes of the sums of one block.
 const SUM_BYTES: usize = 8;
@@ -217,6 +218,11 @@ fn check(message: &Message, payload_bytes: usize) -> Result<(), DecodeError> {
         Message::Sign { block_bytes, count, .. } => {
             if *block_bytes == 0 || *count == 0 || *count as usize > SUMS_BYTES_MAX / SUM_BYTES {
                 return Err(DecodeError::Impossible("blocks to be signed"));
+            }
+        }
+        Message::Accounts { accounts } => {
+            if accounts.len() > ACCOUNTS_MAX || !accounts.iter().all(Account::is_valid) {
+                return Err(DecodeError::Impossible("accounts"));
             }
         }
         Message::Copy { count: 0, .. } => return Err(DecodeError::Impossible("no blocks")),

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::account::Account;
 use crate::model::digest::Digest;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::Metadata;
@@ -250,6 +251,11 @@ pub enum Message {
     Durable {
         /// How many.
         applied: u64,
+    },
+    /// `vd` Who some of the numbers are that metadata after this speaks of; only where names were agreed upon.
+    Accounts {
+        /// Users and groups of the source, valid ones.
+        accounts: Vec<Account>,
     },
 }
 

@@ -24,6 +24,9 @@ pub const VERSION: u16 = 2;
 /// Most items of one `Put` and entries of one `Listing`.
 pub const ITEMS_MAX: usize = 4_096;
 
+/// Most accounts of one `Accounts`.
+pub const ACCOUNTS_MAX: usize = 256;
+
 /// Longest text in a message (refusals, causes), in bytes.
 pub const TEXT_BYTES_MAX: usize = 512;
 

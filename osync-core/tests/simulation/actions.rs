@@ -29,6 +29,7 @@ impl World {
             | Action::Rename { .. }
             | Action::Compare { .. }
             | Action::Listing { .. }
+            | Action::Learn { .. }
             | Action::Nothing => Vec::new(),
         }
     }

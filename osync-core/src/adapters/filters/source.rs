@@ -7,6 +7,7 @@ use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
+use crate::ports::accounts::Roster;
 use crate::ports::source::{
     LeftOut, NamePage, Page, Source, SourceDirectory, SourceError, SourceFile,
 };
@@ -32,6 +33,10 @@ impl FilteredSource {
 }
 
 impl Source for FilteredSource {
+    fn roster(&self) -> Option<Arc<Roster>> {
+        self.inner.roster()
+    }
+
     fn fidelity(&self) -> Fidelity {
         self.inner.fidelity()
     }

@@ -102,7 +102,12 @@ impl AttributeReader {
 
     /// The digests of all attributes of `holder`; of what cannot be read, those that equal nothing.
     pub(super) fn digests(self, holder: Holder<'_>) -> Result<Attributes> {
-        match self.read(holder) {
+        Self::digested(self.read(holder))
+    }
+
+    /// The digests of what was read.
+    pub(super) fn digested(read: Result<Attributes>) -> Result<Attributes> {
+        match read {
             Ok(attributes) => Ok(attributes.digested()),
             Err(Errno::NOENT) => Err(Errno::NOENT),
             Err(_) => Ok(Attributes::unreadable()),

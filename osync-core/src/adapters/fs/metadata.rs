@@ -13,7 +13,7 @@ use rustix::io::{Errno, Result};
 use crate::adapters::fs::attributes::{AttributeReader, Changes, Holder};
 use crate::adapters::fs::unlock::set_mode;
 use crate::model::attributes::Attributes;
-use crate::model::fidelity::Fidelity;
+use crate::model::fidelity::{Fidelity, Owner};
 use crate::model::metadata::{Device, Kind, Metadata, Stamp};
 use crate::model::timestamp::Timestamp;
 
@@ -143,7 +143,8 @@ pub(super) fn apply(
     reader: AttributeReader,
 ) -> Result<()> {
     let owner = (wanted.uid, wanted.gid);
-    let moves_owner = fidelity.owner && present.is_none_or(|there| (there.uid, there.gid) != owner);
+    let moves_owner = fidelity.owner != Owner::Dropped
+        && present.is_none_or(|there| (there.uid, there.gid) != owner);
     if moves_owner {
         let (uid, gid) = (id(wanted.uid)?, id(wanted.gid)?);
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));

@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::adapters::fs::attributes::{AttributeReader, Holder};
 use crate::adapters::fs::metadata::{Seen, look_at};
-use crate::adapters::fs::source::failed;
+use crate::adapters::fs::source::{Noted, failed};
 use crate::model::attributes::Attributes;
 use crate::model::metadata::{Metadata, Stamp};
 use crate::model::rel_path::RelPath;
@@ -45,6 +45,7 @@ pub(super) struct OpenFile {
     reader: AttributeReader,
     /// What of the mode is told.
     mode_mask: u32,
+    owners: Option<Noted>,
     /// Saves reading attributes that have not changed since.
     known: Option<(Stamp, Attributes)>,
     may_have_holes: bool,
@@ -56,6 +57,7 @@ impl OpenFile {
         file: OwnedFd,
         reader: AttributeReader,
         mode_mask: u32,
+        owners: Option<Noted>,
         known: Option<Known>,
     ) -> Self {
         // Room that was reserved and never written looks like a hole, but only to who asks for holes.
@@ -64,7 +66,7 @@ impl OpenFile {
             |known| known.may_have_holes,
         );
         let known = known.map(|known| (known.stamp, known.attributes));
-        Self { path, file, reader, mode_mask, known, may_have_holes }
+        Self { path, file, reader, mode_mask, owners, known, may_have_holes }
     }
 }
 
@@ -77,6 +79,7 @@ impl SourceFile for OpenFile {
             Some(_) | None => self.reader.read(Holder::Open(self.file.as_fd())).map_err(failed)?,
         };
         seen.metadata.mode &= self.mode_mask;
+        self.owners.iter().for_each(|owners| owners.note(&seen.metadata));
         Ok((seen.metadata, seen.stamp))
     }
 

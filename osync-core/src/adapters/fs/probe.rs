@@ -9,7 +9,7 @@ use crate::adapters::fs::attributes::Holder;
 use crate::adapters::fs::metadata::look_at;
 use crate::adapters::fs::version::{Versions, make};
 use crate::model::attributes::{Attribute, Class, Classes};
-use crate::model::fidelity::Fidelity;
+use crate::model::fidelity::{Fidelity, Owner};
 use crate::model::metadata::{Device, Kind};
 use crate::model::nodes::Nodes;
 
@@ -30,14 +30,16 @@ const ACCESS_LIST: [u8; 44] = [
 /// or may not be written now, everything is taken to be possible.
 pub(super) fn fidelity(versions: &Versions, root: BorrowedFd<'_>) -> Fidelity {
     let is_superuser = geteuid().is_root();
-    let (owner, nodes) = (is_superuser, Nodes::NONE);
-    let mut fidelity = Fidelity { owner, set_id: is_superuser, nodes, ..Fidelity::FULL };
+    let owner = |is_kept| if is_kept { Owner::Numbered } else { Owner::Dropped };
+    let (kept, nodes) = (owner(is_superuser), Nodes::NONE);
+    let mut fidelity = Fidelity { owner: kept, set_id: is_superuser, nodes, ..Fidelity::FULL };
     match versions.file(root, 0o600) {
         Ok(version) => {
             let file = version.descriptor();
-            fidelity.owner &= keeps_owner(file).unwrap_or(false);
+            let is_kept = is_superuser && keeps_owner(file).unwrap_or(false);
+            fidelity.owner = owner(is_kept);
             // A program that runs as its owner must not run as another.
-            fidelity.set_id = fidelity.owner;
+            fidelity.set_id = is_kept;
             fidelity.attributes = classes(file);
         }
         Err(errno) => log::debug!("the target cannot be tried: {errno}"),

@@ -3,7 +3,6 @@
 //! What a reader can see changes in single system calls only: a link, a rename, an exchange, an unlink.
 
 use std::any::Any;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -25,11 +24,11 @@ use crate::adapters::fs::probe;
 use crate::adapters::fs::root::Root;
 use crate::adapters::fs::spot::{Replaced, Spot};
 use crate::adapters::fs::staged::Staged;
-use crate::adapters::fs::trash::Trash;
 use crate::adapters::fs::tree::{Missing, Tree};
 use crate::adapters::fs::unlock::unlocked;
 use crate::adapters::fs::unsynced::Unsynced;
 use crate::adapters::fs::version::Versions;
+use crate::model::account::Account;
 use crate::model::durability::Durability;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
@@ -44,7 +43,7 @@ use crate::ports::sink::{Basis, NewFile, Sink, SinkError, StagedFile};
 /// ends that work first.
 #[derive(Debug)]
 pub struct DirectorySink {
-    tree: Arc<Tree>,
+    pub(super) tree: Arc<Tree>,
 }
 
 impl DirectorySink {
@@ -70,59 +69,6 @@ impl DirectorySink {
         let root = Root::open(root).map(Root::without_openat2).map_err(cannot_open)?;
         let reader = AttributeReader::probe(root.descriptor()).without_calls_by_name();
         Self::on(root, reader, Versions::without_unnamed_files)
-    }
-
-    /// This sink, removing nothing: what the source has not stays, and a directory that is to make way for something
-    /// else is a problem. What is overwritten or renamed is as without it.
-    #[must_use]
-    pub fn without_removals(self) -> Self {
-        self.changed(|tree| tree.versions.keeps_all = true)
-    }
-
-    /// This sink, making sockets and device nodes if the source has some, as far as the target can hold them. Without
-    /// this leave it makes none, whatever a source sends.
-    #[must_use]
-    pub fn with_devices(self) -> Self {
-        self.changed(|tree| {
-            tree.fidelity.nodes = probe::nodes(&tree.versions);
-            tree.versions.fidelity = tree.fidelity;
-            tree.versions.aside.tidy();
-        })
-    }
-
-    /// This sink, keeping the set-id bits or not. By default it does if it keeps owners, as the superuser's does; else
-    /// what runs as its owner would run as the sink's user.
-    #[must_use]
-    pub fn with_set_id(self, are_kept: bool) -> Self {
-        self.changed(|tree| {
-            tree.fidelity.set_id = are_kept;
-            tree.versions.fidelity = tree.fidelity;
-        })
-    }
-
-    /// This sink, moving what it removes or replaces to the directory at `trash`, by date and with its path, instead of
-    /// deleting it. The directory is made if it is not there.
-    ///
-    /// # Errors
-    /// [`SinkError::Trash`] if it lies in the target or on another file system, or cannot be used.
-    pub fn with_trash(self, trash: &Path) -> Result<Self, SinkError> {
-        let tree = &self.tree;
-        let opened = Trash::open(trash, &tree.root, &tree.versions.aside);
-        tree.versions.aside.tidy();
-        let trash = opened.map_err(|reason| {
-            let directory = trash.as_os_str().as_bytes().escape_ascii().to_string();
-            SinkError::Trash { directory, reason }
-        })?;
-        Ok(self.changed(|tree| tree.versions.trash = Some(trash)))
-    }
-
-    fn changed(mut self, change: impl FnOnce(&mut Tree)) -> Self {
-        match Arc::get_mut(&mut self.tree) {
-            Some(tree) => change(tree),
-            // Called while files are being written, which is not what it is for.
-            None => log::error!("a sink that is in use cannot be changed"),
-        }
-        self
     }
 
     fn on(
@@ -152,6 +98,7 @@ impl DirectorySink {
                 times: Mutex::default(),
                 fidelity,
                 reader,
+                owners: None,
                 _lock: lock,
             }),
         })
@@ -174,7 +121,7 @@ impl Sink for DirectorySink {
 
     fn metadata(&self, path: &RelPath) -> Result<Option<Metadata>, SinkError> {
         let tree = &self.tree;
-        let digests = |holder: Holder<'_>| tree.reader.digests(holder);
+        let digests = |holder: Holder<'_>| tree.digests(holder);
         let seen = match path.split() {
             None => {
                 tree.check_root()?;
@@ -193,7 +140,7 @@ impl Sink for DirectorySink {
             }),
         };
         match seen {
-            Ok(Some(seen)) => Ok(Some(tree.versions.disk.unsynced.told(seen))),
+            Ok(Some(seen)) => Ok(Some(tree.told(seen))),
             Ok(None) | Err(Errno::NOENT | Errno::NOTDIR) => {
                 tree.check_root()?;
                 Ok(None)
@@ -229,15 +176,22 @@ impl Sink for DirectorySink {
         content: &[u8],
     ) -> Result<(), SinkError> {
         let versions = &self.tree.versions;
+        let metadata = self.tree.local(metadata);
         self.tree.put("write", path, |at| {
             let mut version = versions.file(at.directory, metadata.mode)?;
             version.append(content)?;
-            versions.publish(&mut version, metadata, at)
+            versions.publish(&mut version, &metadata, at)
         })
     }
 
     fn write_files(&self, files: &[NewFile<'_>]) -> Vec<Result<(), SinkError>> {
-        self.tree.write_files(files)
+        let Some(owners) = &self.tree.owners else { return self.tree.write_files(files) };
+        let local: Vec<_> = files.iter().map(|file| owners.localised(file.metadata)).collect();
+        let files = files.iter().zip(&local).map(|(file, metadata)| {
+            let (path, content) = (file.path.clone(), file.content);
+            NewFile { path, metadata, content }
+        });
+        self.tree.write_files(&files.collect::<Vec<_>>())
     }
 
     fn stage(&self, path: &RelPath, _size_bytes: u64) -> Result<Box<dyn StagedFile>, SinkError> {
@@ -304,8 +258,8 @@ impl Sink for DirectorySink {
     }
 
     fn make_special(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
-        let versions = &self.tree.versions;
-        self.tree.put("make", path, |at| versions.special(metadata, at))
+        let (versions, metadata) = (&self.tree.versions, self.tree.local(metadata));
+        self.tree.put("make", path, |at| versions.special(&metadata, at))
     }
 
     fn link(&self, path: &RelPath, to: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
@@ -333,7 +287,7 @@ impl Sink for DirectorySink {
     }
 
     fn set_metadata(&self, path: &RelPath, metadata: &Metadata) -> Result<(), SinkError> {
-        match self.tree.set_metadata(path, metadata) {
+        match self.tree.set_metadata(path, &self.tree.local(metadata)) {
             Ok(true) => Ok(()),
             Ok(false) | Err(Errno::NOENT | Errno::NOTDIR) => {
                 self.tree.check_root()?;
@@ -376,6 +330,14 @@ impl Sink for DirectorySink {
         tree.directories.forget(from);
         tree.directories.forget(to);
         Ok(())
+    }
+
+    fn learn(&self, accounts: &[Account]) {
+        self.tree.owners.iter().for_each(|owners| owners.learn(accounts));
+    }
+
+    fn settle(&self, metadata: &mut Metadata) {
+        self.tree.owners.iter().for_each(|owners| owners.settle(metadata));
     }
 
     fn set_durability(&self, durability: Durability) {

@@ -20,11 +20,12 @@ use crate::adapters::fs::open_file::{Known, OpenFile};
 use crate::adapters::fs::root::{LISTING, PLACE, Root};
 use crate::adapters::fs::{RESERVED_NAME, is_reserved};
 use crate::model::attributes::Attributes;
-use crate::model::fidelity::Fidelity;
+use crate::model::fidelity::{Fidelity, Owner};
 use crate::model::metadata::{Entry, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::nodes::Nodes;
 use crate::model::rel_path::{RelPath, RelPathError};
+use crate::ports::accounts::{Accounts, Roster};
 use crate::ports::source::{NamePage, Page, Source, SourceDirectory, SourceError, SourceFile};
 
 /// For reading a regular file. Should a pipe take its place at the last moment, opening it neither
@@ -49,7 +50,21 @@ pub struct DirectorySource {
     nodes: Nodes,
     /// What of modes is told: the set-id bits only with leave.
     mode_mask: u32,
+    owners: Option<Noted>,
     has_warned: AtomicBool,
+}
+
+/// Where it is noted whom something belongs to, and who knows their names.
+#[derive(Debug, Clone)]
+pub(super) struct Noted {
+    roster: Arc<Roster>,
+    accounts: Arc<dyn Accounts>,
+}
+
+impl Noted {
+    pub(super) fn note(&self, metadata: &Metadata) {
+        self.roster.note(metadata, &*self.accounts);
+    }
 }
 
 impl DirectorySource {
@@ -78,13 +93,19 @@ impl DirectorySource {
         let has_warned = AtomicBool::new(false);
         let (listings, nodes) = (Listings::default(), Nodes::NONE);
         let mode_mask = mode_mask(geteuid().is_root());
-        Self { root, listings, reader, nodes, mode_mask, has_warned }
+        Self { root, listings, reader, nodes, mode_mask, owners: None, has_warned }
     }
 
     /// This source, telling of the set-id bits or not; by default it does if it is the superuser's.
     #[must_use]
     pub fn with_set_id(self, is_told: bool) -> Self {
         Self { mode_mask: mode_mask(is_told), ..self }
+    }
+
+    /// This source, telling who the owners are by `accounts`, for sinks that keep them by name.
+    #[must_use]
+    pub fn with_accounts(self, accounts: Arc<dyn Accounts>) -> Self {
+        Self { owners: Some(Noted { roster: Arc::default(), accounts }), ..self }
     }
 
     /// This source, telling of sockets and devices too.
@@ -154,11 +175,12 @@ impl DirectorySource {
     /// What is told of what was seen.
     pub(super) fn told(&self, mut seen: Seen) -> (Metadata, Stamp) {
         seen.metadata.mode &= self.mode_mask;
+        self.owners.iter().for_each(|owners| owners.note(&seen.metadata));
         (seen.metadata, seen.stamp)
     }
 
     pub(super) fn opened(&self, path: RelPath, file: OwnedFd, known: Option<Known>) -> OpenFile {
-        OpenFile::new(path, file, self.reader, self.mode_mask, known)
+        OpenFile::new(path, file, self.reader, self.mode_mask, self.owners.clone(), known)
     }
 
     /// The names of `directory` above `after` that `look` finds something at, `limit` at the most, and
@@ -231,7 +253,12 @@ impl Source for DirectorySource {
     fn fidelity(&self) -> Fidelity {
         let (attributes, nodes) = (self.reader.classes(), self.nodes);
         let set_id = self.mode_mask == mode_mask(true);
-        Fidelity { set_id, attributes, nodes, ..Fidelity::FULL }
+        let owner = if self.owners.is_some() { Owner::Named } else { Owner::Numbered };
+        Fidelity { owner, set_id, attributes, nodes, ..Fidelity::FULL }
+    }
+
+    fn roster(&self) -> Option<Arc<Roster>> {
+        self.owners.as_ref().map(|owners| Arc::clone(&owners.roster))
     }
 
     fn metadata(&self, path: &RelPath) -> Result<Option<(Metadata, Stamp)>, SourceError> {
@@ -256,9 +283,17 @@ impl Source for DirectorySource {
         after: Option<&Name>,
         limit: usize,
     ) -> Result<Option<Page>, SourceError> {
-        let read = |holder: Holder<'_>| self.reader.digests(holder);
+        // In full first, where it matters whom access lists speak of.
+        let read = |holder: Holder<'_>| match (&self.owners, self.reader.read(holder)) {
+            (Some(_), Ok(attributes)) => Ok(attributes),
+            (_, attributes) => AttributeReader::digested(attributes),
+        };
         let page = self.page(directory, after, limit, |open, name, _| {
-            Ok(self.known(directory, look_closely(open, name, read)?).map(|seen| self.told(seen).0))
+            let seen = self.known(directory, look_closely(open, name, read)?);
+            Ok(seen.map(|seen| {
+                let (metadata, _) = self.told(seen);
+                Metadata { attributes: metadata.attributes.digested(), ..metadata }
+            }))
         })?;
         Ok(page.map(|(entries, has_more)| {
             let entries = entries.into_iter().map(|(name, metadata)| Entry { name, metadata });

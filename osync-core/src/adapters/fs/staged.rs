@@ -42,6 +42,7 @@ impl StagedFile for Staged {
 
     fn commit(mut self: Box<Self>, metadata: &Metadata) -> Result<(), SinkError> {
         let Self { version, tree, path } = &mut *self;
-        tree.put("write", path, |at| tree.versions.publish(version, metadata, at))
+        let metadata = tree.local(metadata);
+        tree.put("write", path, |at| tree.versions.publish(version, &metadata, at))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Parents come from a cache of descriptors; a call that finds its parent gone looks it up once more.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,14 +11,16 @@ use rustix::io::{Errno, Result as OsResult};
 
 use crate::adapters::fs::attributes::{AttributeReader, Holder};
 use crate::adapters::fs::directories::Directories;
-use crate::adapters::fs::metadata::{Target, apply, look, look_at, look_closely};
+use crate::adapters::fs::metadata::{Seen, Target, apply, look, look_at, look_closely};
 use crate::adapters::fs::names::{Listings, Names};
 use crate::adapters::fs::new_directories::NewDirectories;
+use crate::adapters::fs::owners::Owners;
 use crate::adapters::fs::root::{LISTING, PLACE, Root, enter, is_removed};
 use crate::adapters::fs::spot::{Replaced, Spot};
 use crate::adapters::fs::unlock::unlocked;
 use crate::adapters::fs::version::Versions;
 use crate::adapters::fs::{RESERVED_NAME, is_reserved};
+use crate::model::attributes::Attributes;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
@@ -39,6 +42,8 @@ pub(super) struct Tree {
     pub(super) times: Mutex<()>,
     pub(super) fidelity: Fidelity,
     pub(super) reader: AttributeReader,
+    /// Owners go by name.
+    pub(super) owners: Option<Owners>,
     /// Keeps other sinks out. Last, so that all work has ended when it goes.
     pub(super) _lock: OwnedFd,
 }
@@ -208,6 +213,27 @@ impl Tree {
         Ok(true)
     }
 
+    /// `metadata` of the source, with the numbers of this machine.
+    pub(super) fn local<'m>(&self, metadata: &'m Metadata) -> Cow<'m, Metadata> {
+        match &self.owners {
+            Some(owners) => Cow::Owned(owners.localised(metadata)),
+            None => Cow::Borrowed(metadata),
+        }
+    }
+
+    /// The digests of the attributes of `holder`, as they are told.
+    pub(super) fn digests(&self, holder: Holder<'_>) -> OsResult<Attributes> {
+        let Some(owners) = &self.owners else { return self.reader.digests(holder) };
+        AttributeReader::digested(self.reader.read(holder).map(|read| owners.told(read)))
+    }
+
+    /// What is told of what was seen.
+    pub(super) fn told(&self, seen: Seen) -> Metadata {
+        let mut metadata = self.versions.disk.unsynced.told(seen);
+        self.owners.iter().for_each(|owners| owners.tell(&mut metadata));
+        metadata
+    }
+
     /// The entries of the directory at `path`, always found by its path, which corrects the cache.
     pub(super) fn list(
         &self,
@@ -245,11 +271,11 @@ impl Tree {
             if until.is_some_and(|until| name > until.as_bytes()) {
                 break;
             }
-            let read = |holder: Holder<'_>| self.reader.digests(holder);
+            let read = |holder: Holder<'_>| self.digests(holder);
             if let Some(seen) = look_closely(directory, name, read)? {
                 entries.push(Entry {
                     name: Name::new(name).map_err(|_| Errno::NAMETOOLONG)?,
-                    metadata: self.versions.disk.unsynced.told(seen),
+                    metadata: self.told(seen),
                 });
             }
         }

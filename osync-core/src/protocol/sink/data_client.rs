@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::model::fidelity::Fidelity;
+use crate::model::fidelity::{Fidelity, Owner};
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::protocol::sequence::{Arrived, Inbound, Outbound};
@@ -130,6 +130,9 @@ impl DataClient {
                     return Err("a rename into itself");
                 }
                 (directory, Action::Rename { work, from, to, metadata })
+            }
+            Message::Accounts { accounts } if fidelity.owner == Owner::Named => {
+                (RelPath::root(), Action::Learn { accounts })
             }
             Message::Heartbeat => (RelPath::root(), Action::Nothing),
             _ => return Err("a message that does not belong on the data channel"),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::model::account::Account;
 use crate::model::digest::Digest;
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::Metadata;
@@ -37,6 +38,11 @@ pub struct Ticket {
 /// What a task does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
+    /// Learn who some users and groups are, before any task that comes later is begun.
+    Learn {
+        /// Of the source.
+        accounts: Vec<Account>,
+    },
     /// Bring some names of the directory to a state.
     Put {
         /// To confirm.

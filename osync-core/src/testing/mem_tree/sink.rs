@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard};
 
 use crate::model::attributes::Attributes;
 use crate::model::durability::Durability;
-use crate::model::fidelity::Fidelity;
+use crate::model::fidelity::{Fidelity, Owner};
 use crate::model::metadata::{Entry, Metadata, Stamp};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
@@ -349,7 +349,7 @@ fn apply(fidelity: Fidelity, metadata: &Metadata, there: &mut Metadata) {
     let special = if fidelity.set_id { 0o7777 } else { 0o1777 };
     there.mode = metadata.mode & special;
     there.modified = metadata.modified;
-    if fidelity.owner {
+    if fidelity.owner != Owner::Dropped {
         (there.uid, there.gid) = (metadata.uid, metadata.gid);
     }
     // What is known by digests only cannot be set.

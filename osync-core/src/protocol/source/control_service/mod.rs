@@ -21,6 +21,7 @@ use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::model::work_id::WorkId;
 use crate::options::SourceOptions;
+use crate::ports::accounts::Roster;
 use crate::ports::counters::Counters;
 use crate::ports::monitor::{Event, Problem};
 use crate::ports::transport::PeerId;
@@ -42,6 +43,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 pub struct SourceControlService<R> {
     options: SourceOptions,
     counters: Arc<Counters>,
+    roster: Arc<Roster>,
     fidelity: Fidelity,
     random_session: R,
     peers: BTreeMap<SessionId, AnySinkPeer>,
@@ -73,6 +75,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         Self {
             options,
             counters,
+            roster: Arc::default(),
             fidelity,
             random_session,
             peers: BTreeMap::new(),
@@ -125,8 +128,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         match self.peers.get_mut(&session) {
             Some(AnySinkPeer::Initialisation(peer)) => {
                 let is_control = channel == Channel::Control;
-                let is_proven = is_control && peer.on_message(&envelope.message, now, out);
-                if is_proven {
+                if is_control && peer.on_message(&envelope.message, now, out) {
                     self.begin_transfer(session, now, out);
                 }
             }
@@ -351,11 +353,8 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             Channel::Data => SessionId::from_routing_id(peer.as_bytes())
                 .filter(|session| self.is_held_by(session, peer))?,
             Channel::Control => {
-                *self
-                    .peers
-                    .iter()
-                    .find(|(session, any)| session.tag() == tag && any.control() == peer)?
-                    .0
+                let mut peers = self.peers.iter();
+                *peers.find(|(session, any)| session.tag() == tag && any.control() == peer)?.0
             }
         };
         (session.tag() == tag && self.peers.contains_key(&session)).then_some(session)

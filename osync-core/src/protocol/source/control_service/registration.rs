@@ -8,6 +8,7 @@ use crate::model::key::PublicKey;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::model::timestamp::Timestamp;
+use crate::ports::accounts::Roster;
 use crate::ports::monitor::Event;
 use crate::ports::transport::PeerId;
 use crate::protocol::source::control_service::any_peer::AnySinkPeer;
@@ -122,7 +123,8 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         let Some(AnySinkPeer::Initialisation(peer)) = self.peers.remove(&session) else { return };
         let horizon = self.options.horizons.get(&peer.id).copied();
         let counters = Arc::clone(&self.counters);
-        let peer = peer.accept(self.fidelity, &self.options, horizon, counters, now, out);
+        let mut peer = peer.accept(self.fidelity, &self.options, horizon, counters, now, out);
+        peer.phase.transfer.use_roster(Arc::clone(&self.roster));
         out.push(Output::Event(Event::Registered { sink: peer.id.clone() }));
         if horizon.is_none() {
             // What this sink has already is believed; what changes from now on is known.
@@ -138,6 +140,11 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         } else {
             self.waiting.push(session);
         }
+    }
+
+    /// Takes where to find who owns what; to be called before the first session.
+    pub fn use_roster(&mut self, roster: Arc<Roster>) {
+        self.roster = roster;
     }
 
     /// Has everything compared again at every sink, for what nobody reported.

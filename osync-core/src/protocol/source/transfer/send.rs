@@ -1,17 +1,56 @@
 //! Messages to the sink, numbered as its channels want them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::model::connection::Channel;
+use crate::model::fidelity::Owner;
+use crate::ports::accounts::Roster;
 use crate::ports::counters::Counters;
 use crate::protocol::source::transfer::{Output, Transfer};
-use crate::wire::encode;
 use crate::wire::message::{Envelope, Message};
+use crate::wire::{ACCOUNTS_MAX, encode};
+
+/// Who owns what at the source, and how many of them this sink has been told of.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    roster: Arc<Roster>,
+    told: usize,
+}
 
 impl Transfer {
+    /// Tells names of owners from `roster`, if the session keeps them.
+    pub(in crate::protocol::source) fn use_roster(&mut self, roster: Arc<Roster>) {
+        self.owners.roster = roster;
+    }
+
     pub(super) fn send_data(
+        &mut self,
+        message: Message,
+        payload: Bytes,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        self.tell_accounts(now, out);
+        self.send_frame(message, payload, now, out);
+    }
+
+    /// Tells who the numbers are that were read since: before anything that speaks of them.
+    fn tell_accounts(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.fidelity.owner != Owner::Named {
+            return;
+        }
+        let accounts = self.owners.roster.named_from(self.owners.told);
+        self.owners.told += accounts.len();
+        for accounts in accounts.chunks(ACCOUNTS_MAX) {
+            let message = Message::Accounts { accounts: accounts.to_vec() };
+            self.send_frame(message, Bytes::new(), now, out);
+        }
+    }
+
+    fn send_frame(
         &mut self,
         message: Message,
         payload: Bytes,
