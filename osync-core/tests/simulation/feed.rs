@@ -24,6 +24,8 @@ pub(crate) struct Feed {
     /// Directories that appeared, and when they will be watched.
     walks: Vec<(RelPath, Instant)>,
     blind_until: Option<Instant>,
+    /// A file is reported as itself, never as part of a directory.
+    pub(crate) is_exact: bool,
     /// When the last report is made that waits for something.
     settled_at: Instant,
 }
@@ -32,7 +34,15 @@ impl Feed {
     pub(crate) fn new(lateness_micros: u64, now: Instant) -> Self {
         let (walks, blind_until) = (Vec::new(), None);
         let settled_at = now;
-        Self { is_ready: false, lateness_micros, free_at: now, walks, blind_until, settled_at }
+        Self {
+            is_ready: false,
+            lateness_micros,
+            free_at: now,
+            walks,
+            blind_until,
+            is_exact: false,
+            settled_at,
+        }
     }
 }
 
@@ -131,6 +141,12 @@ impl World {
         !(may_miss && self.random.chance(600))
     }
 
+    /// Whether `path` lies in a directory that is not watched yet.
+    pub(crate) fn is_below_walk(&self, path: &RelPath) -> bool {
+        let mut walks = self.source.feed.walks.iter().filter(|(_, at)| *at > self.now);
+        walks.any(|(walk, _)| is_strictly_within(path, walk))
+    }
+
     fn notice_rename(&mut self, from: RelPath, to: RelPath) {
         let (departs, arrives) = (self.sees(&from), self.sees(&to));
         let is_directory = self.oracle.shape(&to) == Some(Shape::Directory);
@@ -171,6 +187,7 @@ impl World {
 
     fn report_entry(&mut self, path: RelPath, touch: Touch) {
         let change = match self.random.below(100) {
+            _ if self.source.feed.is_exact => Change::Entry { path, touch },
             0..2 => Change::Subtree { path },
             2..3 if !path.is_root() => {
                 Change::Subtree { path: path.parent().unwrap_or_else(RelPath::root) }

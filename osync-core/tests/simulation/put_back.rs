@@ -1,7 +1,8 @@
 //! Edits that leave size and time as they were.
 //!
 //! Between two sources nobody reports them, and only the horizon finds them. While one runs they are reported, but
-//! the report may be lost, come before the feed is ready, or be taken up by that of a directory.
+//! the report may be lost, come before the feed is ready, or be taken up by that of a directory. Not done to files of
+//! several names then, nor in a directory that appeared and is not watched yet.
 
 use crate::world::World;
 
@@ -17,10 +18,12 @@ impl World {
         let Some(path) = self.some_file() else { return self.write_somewhere() };
         let bytes = self.source.tree.content(path.as_bytes()).map_or(0, |content| content.len());
         let Some(before) = self.source.tree.look(path.as_bytes()) else { return };
-        if self.source.is_up() && before.is_linked() {
+        if self.source.is_up() && (before.is_linked() || self.is_below_walk(&path)) {
             return;
         }
+        self.source.feed.is_exact = true;
         self.write(&path, bytes);
+        self.source.feed.is_exact = false;
         self.source.tree.set_modified(path.as_bytes(), before.modified);
     }
 }

@@ -34,8 +34,8 @@ impl Transfer {
         match change {
             Change::Entry { path, touch } => self.on_entry(path, *touch, now),
             Change::Subtree { path } => {
+                // Not doubtful: what is in a directory that has just appeared was sent a moment ago, if at all.
                 self.mark(Lane::Live, path, Extent::Subtree, Urgency::Now, now, now);
-                self.live.marks.doubt(path);
             }
             Change::Renamed { from, to, is_directory } => {
                 self.on_renamed(from, to, *is_directory, now);
