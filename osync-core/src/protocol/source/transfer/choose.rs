@@ -151,8 +151,7 @@ impl Transfer {
                 born: mark.born,
                 is_doubtful: mark.is_doubtful,
             };
-            // The mark covers the directory's place in the one above too, whose times may have to be mended:
-            // the sink makes missing directories as it needs them.
+            // It covers its place in the one above too, whose times may need mending; the sink makes what is missing.
             if let Some((parent, name)) = visit.directory.split() {
                 let names = [(name, Need::Directory, 0)].into();
                 let parcel =
