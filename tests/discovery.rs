@@ -215,6 +215,7 @@ fn on_one_host_a_relay_finds_its_source_and_is_found_by_its_sink() {
     let more = arguments!["--serve-control", control, "--serve-data", data, "--announce", "copies"];
     let relay = arguments!["relay", pair.target, "--from", "pool", "--insecure"];
     let relay = start(&[relay, &more[..]].concat());
+    relay.wait_line("announced as copies");
     let sink = start(arguments!["sink", copy, "--from", "copies"]);
     pair.assert_equal_within(SOON, "the relay");
     pair.assert_copy_within(&copy, SOON, "the sink of the relay");

@@ -33,6 +33,8 @@ const ADDRESSES_MAX: usize = 16;
 const SOURCES_MAX: usize = 1_000;
 /// How often a signal is looked for while nothing is found.
 const TICK: Duration = Duration::from_millis(100);
+/// Who has heard nothing for so long asks anew, as somebody who knows nothing yet; at first, and at the most.
+const SILENCE: [Duration; 2] = [Duration::from_secs(2), Duration::from_mins(1)];
 /// How long the farewell of an announcement may take.
 const FAREWELL_MAX: Duration = Duration::from_millis(500);
 
@@ -72,6 +74,13 @@ fn daemon() -> Result<ServiceDaemon> {
     let daemon = ServiceDaemon::new()?;
     daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
     Ok(daemon)
+}
+
+/// Asks who is there, from now on.
+fn browse() -> Result<(ServiceDaemon, Receiver<ServiceEvent>)> {
+    let daemon = daemon()?;
+    let events = daemon.browse(SERVICE)?;
+    Ok((daemon, events))
 }
 
 /// Announces a source that serves at `details` with `key`.
@@ -157,8 +166,7 @@ impl Found {
 
 /// Listens for `duration` and prints every source, sorted by name.
 pub(crate) fn list(duration: Duration) -> Result<()> {
-    let daemon = daemon()?;
-    let events = daemon.browse(SERVICE)?;
+    let (daemon, events) = browse()?;
     let end = Instant::now() + duration;
     let mut sources = BTreeMap::new();
     while let Ok(event) = events.recv_deadline(end) {
@@ -196,14 +204,24 @@ pub(crate) struct Whereabouts {
 /// count, where there is one.
 pub(crate) fn find(name: &str, trusted: Option<PublicKey>) -> Result<Option<Whereabouts>> {
     log::info!("looking for a source announced as {name}");
-    let daemon = daemon()?;
-    let events = daemon.browse(SERVICE)?;
+    let (mut daemon, mut events) = browse()?;
     let places = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&places);
     let (name, fingerprint) = (name.to_owned(), trusted.map(|key| key.fingerprint()));
     let listener = thread::Builder::new().name("osync-discovery".to_owned());
     listener.spawn(move || {
-        listen(&events, &name, fingerprint.as_deref(), &heard);
+        let [mut silence, silence_max] = SILENCE;
+        while listen(&events, silence, &name, fingerprint.as_deref(), &heard) {
+            // An answer that was lost, or came by the loop before that was shut, is never asked for again.
+            match browse() {
+                Ok(anew) => {
+                    daemon.shutdown().ok();
+                    (daemon, events) = anew;
+                }
+                Err(error) => log::debug!("cannot ask anew who is there: {error}"),
+            }
+            silence = (silence * 2).min(silence_max);
+        }
         // Until here its threads go on listening.
         drop(daemon);
     })?;
@@ -224,15 +242,32 @@ pub(crate) fn find(name: &str, trusted: Option<PublicKey>) -> Result<Option<Wher
     Ok(None)
 }
 
-/// Keeps `places` what the source `name` announced last, as long as the process lives.
+/// Keeps `places` what the source `name` announced last, as long as the process lives, or until it has not
+/// been heard of for `silence`: returns whether that is so.
 fn listen(
     events: &Receiver<ServiceEvent>,
+    silence: Duration,
     name: &str,
     fingerprint: Option<&str>,
     places: &Mutex<Vec<ConnectionDetails>>,
-) {
+) -> bool {
     let mut is_told = false;
-    while let Ok(event) = events.recv() {
+    let end = Instant::now() + silence;
+    let is_found = || !places.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+    loop {
+        let event = if is_found() {
+            events.recv().map_err(|_| false)
+        } else {
+            events.recv_deadline(end).map_err(|_| true)
+        };
+        let event = match event {
+            Ok(event) => event,
+            Err(is_silent) => {
+                // At once if the daemon has ended by itself.
+                thread::sleep(end.saturating_duration_since(Instant::now()));
+                return is_silent;
+            }
+        };
         let ServiceEvent::ServiceResolved(service) = event else { continue };
         let Some(found) = Found::read(&service).filter(|found| found.name == name) else {
             continue;
