@@ -207,6 +207,26 @@ fn access_lists_of_the_directories_around_do_not_stick() {
 }
 
 #[test]
+fn a_directory_that_has_its_group_from_the_one_above_is_not_replaced() {
+    let target = target();
+    let above = target.root.join("a");
+    fs::create_dir(&above).unwrap();
+    if std::os::unix::fs::chown(&above, None, Some(1)).is_err() {
+        eprintln!("SKIP: only the superuser gives directories to any group");
+        return;
+    }
+    fs::set_permissions(&above, fs::Permissions::from_mode(0o2755)).unwrap();
+    target.sink.make_directory(&rel("a/d")).unwrap();
+    let before = fs::metadata(above.join("d")).unwrap();
+
+    assert!(fill(&target.sink, "a/d", b"content").iter().all(Result::is_ok));
+
+    let after = fs::metadata(above.join("d")).unwrap();
+    assert_eq!((after.ino(), after.gid()), (before.ino(), 1));
+    assert_filled(&target, "a/d", b"content");
+}
+
+#[test]
 fn durable_files_are_written_one_by_one() {
     let target = target();
     target.sink.set_durability(Durability::File);

@@ -11,7 +11,7 @@ use rustix::io::{Errno, Result};
 
 use crate::adapters::fs::aside::Place;
 use crate::adapters::fs::file_version::FileVersion;
-use crate::adapters::fs::metadata::{Target, look_at, set_modified};
+use crate::adapters::fs::metadata::{Seen, Target, look, look_at, set_modified};
 use crate::adapters::fs::newborn::{Newborn, permissions};
 use crate::adapters::fs::root::{PLACE, enter};
 use crate::adapters::fs::spot::Spot;
@@ -35,7 +35,7 @@ impl Tree {
         }
         let build = |at: Spot<'_>| {
             let _writing = self.versions.disk.unsynced.writing(&self.versions.aside)?;
-            let mut place = self.versions.build(files)?;
+            let mut place = self.versions.build(files, at)?;
             self.with_times_still(path.parent().as_ref(), || move_in(&mut place, at))
         };
         if let Err(error) = self.in_parent("build", &path, Missing::Stays, build) {
@@ -48,12 +48,17 @@ impl Tree {
 }
 
 impl Versions {
-    /// Makes a directory that holds `files` in the private one.
-    fn build(&self, files: &[NewFile<'_>]) -> Result<Place> {
+    /// Makes a directory that holds `files` in the private one, to take the place of the one at `at`.
+    fn build(&self, files: &[NewFile<'_>], at: Spot<'_>) -> Result<Place> {
         let mut place = self.aside.place()?;
         fs::mkdirat(place.directory(), place.name(), Mode::RWXU)?;
         place.fill();
         let directory = enter(place.directory(), place.name().as_bytes(), PLACE)?;
+        // One that took a group and a set-id bit from the directory above gives them to its files, too.
+        let owner = |seen: Seen| (seen.metadata.uid, seen.metadata.gid, seen.metadata.mode);
+        if look(at.directory, at.name)?.map(owner) != Some(owner(look_at(directory.as_fd())?)) {
+            return Err(Errno::XDEV);
+        }
         let mut newborn = Newborn::default();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
