@@ -2,15 +2,20 @@
 //!
 //! Between two sources nobody reports them, and only the horizon finds them. While one runs they are reported, but
 //! the report may be lost, come before the feed is ready, or be taken up by that of a directory. Not done to files of
-//! several names then, nor in a directory that appeared and is not watched yet.
+//! several names then, nor in a directory that appeared and is not watched yet, nor before a sink that may have come
+//! with a copy of its own is known: what equals by size and time then is believed.
 
 use crate::world::World;
 
 impl World {
     /// How many of a thousand operations are such.
     pub(crate) fn put_backs_permille(&self) -> u64 {
-        let known = self.horizons.len() as u64;
-        if self.source.is_up() { 60 } else { 200 * known }
+        match (self.source.is_up(), self.horizons.is_empty()) {
+            (false, true) => 0,
+            (false, false) => 200,
+            (true, true) if !self.source.knows_a_sink(self.now) => 0,
+            (true, _) => 60,
+        }
     }
 
     /// Gives a file another content of the same size and the time that it had.

@@ -103,6 +103,11 @@ impl SourceSide {
         self.machine.is_some()
     }
 
+    /// Whether a sink has registered since this source was started.
+    pub(crate) fn knows_a_sink(&self, now: Instant) -> bool {
+        self.machine.as_ref().is_some_and(|machine| !machine.reports(now).is_empty())
+    }
+
     /// Whether nothing is open, marked, queued or in flight.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         let Some(machine) = &self.machine else { return false };
