@@ -34,7 +34,7 @@ use std::time::Duration;
 /// How long an end is silent before it says [`Heartbeat`].
 ///
 /// [`Heartbeat`]: crate::wire::message::Message::Heartbeat
-pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(1_500);
 
 /// How long a peer may be silent before the session is given up.
 pub const SILENCE_MAX: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 use rustix::fs::{Mode, OFlags};
 
-use crate::adapters::feed::mappings::{FILES_MAX, shared_writable_below};
+use crate::adapters::feed::mappings::{FILES_MAX, Mappings};
 use crate::adapters::feed::outlet::Outlet;
 use crate::adapters::feed::refused;
 use crate::adapters::fs::root::{PLACE, Root};
@@ -106,11 +106,11 @@ impl Drop for MappedFeed {
 
 /// Reports until nobody wants reports any more, or nothing can be found out.
 fn run(root: &Path, outlet: &Outlet) -> Result<(), Stopped> {
-    let mut looks = BTreeMap::new();
+    let (mut mappings, mut looks) = (Mappings::default(), BTreeMap::new());
     let mut has_warned = false;
     loop {
         let begin = Instant::now();
-        let mapped = match shared_writable_below(root) {
+        let mapped = match mappings.shared_writable_below(root) {
             Ok(mapped) => mapped,
             Err(error) => {
                 log::debug!("stores through mmap are seen when the file is closed: {error}");
