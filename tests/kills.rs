@@ -134,6 +134,8 @@ fn a_source_killed_at_any_system_call_starts_again_into_equality() {
         pair.assert_equal_within(SOON, &format!("{call} {count}"));
         sink.terminate();
         if let Some(source) = again {
+            // The trees may have been equal before it was up.
+            source.wait_line("serving ");
             source.terminate();
         }
         is_killed
