@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -24,6 +25,19 @@ const FILES: usize = 50;
 struct Slow {
     tree: MemTree,
     calls: Arc<Calls>,
+    /// Has the calls about names of one directory wait for each other.
+    turns: Option<Mutex<HashMap<RelPath, Arc<Mutex<()>>>>>,
+}
+
+impl Slow {
+    fn wait_in(&self, directory: &RelPath) {
+        let turn = self
+            .turns
+            .as_ref()
+            .map(|turns| Arc::clone(turns.lock().unwrap().entry(directory.clone()).or_default()));
+        let _mine = turn.as_ref().map(|turn| turn.lock().unwrap());
+        self.calls.wait();
+    }
 }
 
 #[derive(Default)]
@@ -43,7 +57,7 @@ impl Calls {
 
 impl Source for Slow {
     fn metadata(&self, path: &RelPath) -> Result<Option<(Metadata, Stamp)>, SourceError> {
-        self.calls.wait();
+        self.wait_in(&path.parent().unwrap_or_else(RelPath::root));
         self.tree.metadata(path)
     }
 
@@ -54,7 +68,7 @@ impl Source for Slow {
         limit: usize,
     ) -> Result<Option<Page>, SourceError> {
         let page = self.tree.list(directory, after, limit)?;
-        page.iter().flat_map(|page| &page.entries).for_each(|_| self.calls.wait());
+        page.iter().flat_map(|page| &page.entries).for_each(|_| self.wait_in(directory));
         Ok(page)
     }
 
@@ -75,9 +89,10 @@ impl Source for Slow {
 }
 
 /// Replicates `source` to `sink` until they are in sync; returns how many calls were under way at once.
-fn replicate(source: &MemTree, sink: &MemTree) -> usize {
+fn replicate(source: &MemTree, sink: &MemTree, takes_turns: bool) -> usize {
     let calls = Arc::new(Calls::default());
-    let slow = Slow { tree: source.clone(), calls: Arc::clone(&calls) };
+    let turns = takes_turns.then(Mutex::default);
+    let slow = Slow { tree: source.clone(), calls: Arc::clone(&calls), turns };
     let (feed, _handle) = ChannelFeed::new();
     let mirror = Mirror::start(
         Arc::new(slow),
@@ -94,21 +109,36 @@ fn replicate(source: &MemTree, sink: &MemTree) -> usize {
     calls.most.load(Ordering::SeqCst)
 }
 
-#[test]
-fn many_calls_are_under_way_where_each_is_slow() {
-    let source = MemTree::new();
+fn some_tree() -> MemTree {
+    let tree = MemTree::new();
     for directory in 0..DIRECTORIES {
-        source.mkdir(format!("d{directory}"));
+        tree.mkdir(format!("d{directory}"));
         for file in 0..FILES {
-            source.write(format!("d{directory}/f{file}"), format!("{directory} {file}"));
+            tree.write(format!("d{directory}/f{file}"), format!("{directory} {file}"));
         }
     }
-    let sink = MemTree::starting_at(2_000_000_000);
+    tree
+}
 
-    let most = replicate(&source, &sink);
+#[test]
+fn many_calls_are_under_way_where_each_is_slow() {
+    let (source, sink) = (some_tree(), MemTree::starting_at(2_000_000_000));
+
+    let most = replicate(&source, &sink, false);
 
     assert_eq!(source.diff(&sink), [""; 0]);
     assert!(most >= 16, "{most} calls at once for the contents");
-    let most = replicate(&source, &sink);
+    let most = replicate(&source, &sink, false);
     assert!(most >= 16, "{most} calls at once for the comparison");
+}
+
+#[test]
+fn many_directories_are_read_at_once_where_names_of_one_are_looked_up_in_turn() {
+    let (source, sink) = (some_tree(), MemTree::starting_at(2_000_000_000));
+
+    replicate(&source, &sink, true);
+
+    assert_eq!(source.diff(&sink), [""; 0]);
+    let most = replicate(&source, &sink, true);
+    assert!(most >= 8, "{most} calls at once for the comparison");
 }

@@ -1,9 +1,9 @@
-//! Threads that read the source, live jobs first.
+//! Threads that read the source, live jobs first: as many as there should be, and more while the storage is slow.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded, never};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::ports::source::Source;
 use crate::protocol::source::job::{Done, Job};
@@ -48,6 +48,9 @@ pub struct Result {
     pub open: Option<Box<OpenFile>>,
 }
 
+/// Helpers of all readers, where the storage keeps them waiting.
+const HELPERS_MAX: usize = 14;
+
 /// The readers. Dropping the pool ends and joins them.
 #[derive(Debug)]
 pub struct ReaderPool {
@@ -68,16 +71,19 @@ impl ReaderPool {
         let (live, live_orders) = bounded(JOBS_MAX);
         let (backlog, backlog_orders) = bounded(JOBS_MAX);
         let (results, receiver) = bounded(2 * JOBS_MAX);
-        let waiting = Arc::new(Waiting::default());
-        let mut workers = Vec::with_capacity(readers);
-        for index in 0..readers {
-            let (source, waiting) = (Arc::clone(source), Arc::clone(&waiting));
-            let (live, backlog) = (live_orders.clone(), backlog_orders.clone());
-            let results = results.clone();
-            workers.push(Worker::start(&format!("reader-{index}"), move || {
-                serve(source.as_ref(), &waiting, live, backlog, &results);
-            })?);
-        }
+        let desk = Desk {
+            source: Arc::clone(source),
+            waiting: Arc::default(),
+            live: live_orders,
+            backlog: backlog_orders,
+            results,
+        };
+        let helpers_max = HELPERS_MAX / readers.max(1);
+        let start = |index| {
+            let desk = desk.clone();
+            Worker::start(&format!("reader-{index}"), move || desk.serve(helpers_max))
+        };
+        let workers = (0..readers).map(start).collect::<std::io::Result<_>>()?;
         Ok((Self { live: Some(live), backlog: Some(backlog), workers }, receiver))
     }
 
@@ -101,28 +107,70 @@ impl Drop for ReaderPool {
     }
 }
 
-fn serve(
-    source: &dyn Source,
-    waiting: &Waiting,
-    mut live: Receiver<Order>,
-    mut backlog: Receiver<Order>,
-    results: &Sender<Result>,
-) {
-    let mut packer = Packer::default();
-    let (mut is_live_over, mut is_backlog_over) = (false, false);
-    while !(is_live_over && is_backlog_over) {
-        let order = crossbeam_channel::select_biased! {
-            recv(live) -> order => order.map_err(|_| (is_live_over, live) = (true, never())),
-            recv(backlog) -> order => order.map_err(|_| (is_backlog_over, backlog) = (true, never())),
-        };
-        let Ok(Order { party, lane, job, pack_level, mut open }) = order else { continue };
+/// What every reader works with.
+#[derive(Clone)]
+struct Desk {
+    source: Arc<dyn Source>,
+    waiting: Arc<Waiting>,
+    live: Receiver<Order>,
+    backlog: Receiver<Order>,
+    results: Sender<Result>,
+}
+
+impl Desk {
+    /// Serves until there are no more orders; with up to `helpers_max` helpers where that is worth it.
+    fn serve(self, helpers_max: usize) {
+        let mut packer = Packer::default();
+        let mut helpers = Vec::new();
+        while let Some(order) = self.next() {
+            if helpers.len() < helpers_max && self.needs_help() {
+                let desk = self.clone();
+                let name = format!("helper-{}", helpers.len());
+                match Worker::start(&name, move || desk.help()) {
+                    Ok(helper) => helpers.push(helper),
+                    Err(error) => log::debug!("no thread for another reader: {error}"),
+                }
+            }
+            if !self.carry_out(order, &mut packer) {
+                return;
+            }
+            helpers.retain(|helper| !helper.is_finished());
+        }
+    }
+
+    /// Serves while the storage is slow.
+    fn help(self) {
+        let mut packer = Packer::default();
+        while let Some(order) = self.next() {
+            if !self.carry_out(order, &mut packer) || !self.waiting.calls_for_readers() {
+                return;
+            }
+        }
+    }
+
+    fn needs_help(&self) -> bool {
+        !(self.backlog.is_empty() && self.live.is_empty()) && self.waiting.calls_for_readers()
+    }
+
+    /// The next order; none once nobody is left to give one.
+    fn next(&self) -> Option<Order> {
+        // Both end together.
+        crossbeam_channel::select_biased! {
+            recv(self.live) -> order => order.ok(),
+            recv(self.backlog) -> order => order.ok(),
+        }
+    }
+
+    /// Reads what was ordered; `false` once nobody waits for results.
+    fn carry_out(&self, order: Order, packer: &mut Packer) -> bool {
+        let Order { party, lane, job, pack_level, mut open } = order;
         let members = party.close();
-        let mut done = read::perform(source, waiting, &job, &mut open, Instant::now);
+        let read =
+            || read::perform(self.source.as_ref(), &self.waiting, &job, &mut open, Instant::now);
+        let mut done = self.waiting.busy(read);
         if let Some(level) = pack_level {
             done.payloads().into_iter().for_each(|payload| packer.pack(payload, level));
         }
-        if results.send(Result { members, party, lane, job, done, open }).is_err() {
-            return;
-        }
+        self.results.send(Result { members, party, lane, job, done, open }).is_ok()
     }
 }

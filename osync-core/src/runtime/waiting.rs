@@ -2,7 +2,8 @@
 //!
 //! A warm local disk answers without waiting, and one thread per processor is best. Behind a network, or on
 //! a cold disk, a thread mostly waits; then a batch of names is cut into slices that are worked on side by
-//! side, each on a thread of its own for the length of that batch.
+//! side, each on a thread of its own for the length of that batch, and more readers are started: some file
+//! systems, of those in user space most, look names of one directory up one after the other.
 //!
 //! Waiting is the time that passed without the thread running or waiting for a processor: a busy machine is
 //! no reason for more threads. Where the kernel does not tell, everything stays with one thread.
@@ -10,14 +11,18 @@
 use std::cell::OnceCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 /// Slices of one batch.
 const SLICES_MAX: usize = 32;
+/// Slices of the batches of all readers.
+const SLICES_ALL_MAX: usize = 64;
 /// One more slice for every so much waiting for a name: about what work on a name costs a processor.
 const WAIT_PER_SLICE: Duration = Duration::from_micros(25);
+/// Waiting for a name that calls for more readers: they cost more than slices.
+const WAIT_FOR_READERS: Duration = Duration::from_micros(200);
 /// How many names make the average forget half of what it knew, about.
 const NAMES_REMEMBERED: u64 = 256;
 
@@ -25,9 +30,25 @@ const NAMES_REMEMBERED: u64 = 256;
 #[derive(Debug, Default)]
 pub struct Waiting {
     nanos_per_name: AtomicU64,
+    /// Readers that are at work.
+    busy: AtomicUsize,
 }
 
 impl Waiting {
+    /// Whether the storage is so slow that more readers than processors are worth having.
+    #[must_use]
+    pub fn calls_for_readers(&self) -> bool {
+        u128::from(self.nanos_per_name.load(Ordering::Relaxed)) > WAIT_FOR_READERS.as_nanos()
+    }
+
+    /// Does the `work` of a reader, whose slices leave room for those of the others.
+    pub fn busy<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        let done = work();
+        self.busy.fetch_sub(1, Ordering::Relaxed);
+        done
+    }
+
     /// Whether the storage is so slow that `names` names are worth more than one thread.
     #[must_use]
     pub fn calls_for_slices(&self, names: usize) -> bool {
@@ -91,7 +112,8 @@ impl Waiting {
     fn slices(&self, names: usize) -> usize {
         let nanos = u128::from(self.nanos_per_name.load(Ordering::Relaxed));
         let wanted = usize::try_from(nanos / WAIT_PER_SLICE.as_nanos()).unwrap_or(SLICES_MAX);
-        wanted.min(SLICES_MAX).min(names).max(1)
+        let room = SLICES_ALL_MAX / self.busy.load(Ordering::Relaxed).max(1);
+        wanted.min(SLICES_MAX).min(room).min(names).max(1)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::queue::mark::{Extent, Lane, Mark, Urgency};
 use crate::wire::ITEMS_MAX;
 
 /// Jobs out at once, by lane: enough to keep the readers busy while results travel.
-const JOBS_MAX: [usize; 2] = [16, 8];
+const JOBS_MAX: [usize; 2] = [16, 16];
 /// Bytes by which the live lane may exceed the window, so that backlog in flight never blocks it.
 const LIVE_RESERVE_BYTES: u64 = 256 * 1024;
 /// Every so many steps the backlog goes first, so that it ends even under constant change.
