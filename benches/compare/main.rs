@@ -80,7 +80,7 @@ fn main() {
     let text = tables.iter().map(Case::markdown).collect::<Vec<_>>().join("\n");
     println!("{text}");
     if let Some(directory) = write {
-        let page = format!("{}\n{text}", head(&plan));
+        let page = format!("{}\n{text}", head(&plan, &cases));
         fs::write(directory.join("benchmarks.md"), page).expect("the page can be written");
         fs::write(directory.join("benchmarks.svg"), report::chart(&tables))
             .expect("the chart can be written");
@@ -88,7 +88,7 @@ fn main() {
 }
 
 /// What stands above the tables.
-fn head(plan: &Plan) -> String {
+fn head(plan: &Plan, cases: &[String]) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib: u64 =
@@ -96,7 +96,8 @@ fn head(plan: &Plan) -> String {
     let gib = kib >> 20;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let kernel = kernel.split(['-', '\n']).next().unwrap_or_default().to_owned();
-    let Plan { rounds, .. } = plan;
+    let Plan { rounds, scale, .. } = plan;
+    let cases = cases.join(" ");
     format!(
         "# Benchmarks\n\n\
          osync beside what people use today: the same trees in one run, tools in turn, medians of {rounds} runs, \
@@ -106,7 +107,8 @@ fn head(plan: &Plan) -> String {
          and are 0 for tools that do not use it.\n\n\
          ```sh\n\
          cargo build --release --locked --bin osync && \
-         cargo run --release --locked -p osync-benches --bin compare -- --write docs\n\
+         cargo run --release --locked -p osync-benches --bin compare -- --write docs \
+         --rounds {rounds} --scale {scale} {cases}\n\
          ```\n\n\
          `compare --help` says how to run less of it. `cargo bench -p osync-benches` measures the parts.\n\n\
          ![how many times as long as osync each tool takes](benchmarks.svg)\n"
