@@ -182,7 +182,9 @@ mod tests {
     /// In which order a writer does these.
     fn done(orders: Vec<Order>) -> Vec<u64> {
         let (sender, arrive) = bounded(TASKS_MAX);
-        orders.into_iter().for_each(|order| sender.send(order).unwrap());
+        for order in orders {
+            sender.send(order).unwrap();
+        }
         drop(sender);
         let mut queue = Queue::default();
         let number = |order| match order {
