@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -278,8 +279,11 @@ impl RsyncDaemon {
         fs::create_dir_all(target).expect("a target");
         let port = free_port();
         let config = work.join("rsyncd.conf");
+        // Without a root of its own a daemon takes the leading slash from the targets of links.
+        let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+        let chroot = if is_root { "yes" } else { "no" };
         let text = format!(
-            "use chroot = no\nuid = 0\ngid = 0\nmunge symlinks = no\n[target]\npath = {}\nread only = no\n",
+            "use chroot = {chroot}\nuid = 0\ngid = 0\nmunge symlinks = no\n[target]\npath = {}\nread only = no\n",
             target.display()
         );
         fs::write(&config, text).expect("a configuration");
