@@ -18,7 +18,7 @@ pub struct SourceOptions {
     /// Memory for the names of hard links, for each sink, in bytes: 64 KiB and up, by default 64 MiB. Those of which
     /// there is no room become files of their own at the sink.
     pub links_bytes_max: usize,
-    /// Threads that read the source: 1 to 64, by default 2.
+    /// Threads that read the source: 1 to 64, by default 2. Up to 14 more help while the storage is slow.
     pub readers: usize,
     /// Sinks that may be connected at once: 1 and up, by default 64.
     pub sinks_max: usize,

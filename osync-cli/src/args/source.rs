@@ -26,7 +26,7 @@ const IGNORE_FILE: &[u8] = b".osyncignore";
 /// How the source is read and served.
 #[derive(Debug, Args)]
 pub(crate) struct SourceArguments {
-    /// Threads that read SRC, 1 to 64.
+    /// Threads that read SRC, 1 to 64; more join while the storage is slow.
     #[arg(long, value_name = "N", default_value_t = SourceOptions::default().readers)]
     readers: usize,
     /// Compares everything again by metadata so often, in hours, for what the kernel does not report;

@@ -41,7 +41,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 ///
 /// Needs Linux 6.11, and the right to look into the processes that do it: those of the same user, or all if this is
 /// root's. Of files over 32 MiB only the time tells, which the kernel moves on at the first store after the last was
-/// written to disk. Of more than 1,024 files the rest are not seen.
+/// written to disk. Of more than 1,024 files the rest are not seen. It keeps up
+/// to 128 descriptors open.
 pub struct MappedFeed {
     inner: Box<dyn ChangeFeed>,
     root: PathBuf,
