@@ -42,8 +42,8 @@ fn search(file: &[u8], basis: &[u8], block_bytes: u32, cuts: Cuts, holds_back: b
             Want::Sums => matcher.extend(sums.next().expect("it asks for what there is")).unwrap(),
             Want::Bytes if rest.is_empty() => matcher.end(),
             Want::Bytes => {
-                let room = matcher.room();
-                let count = room.len().min(read_max).min(rest.len());
+                let room = matcher.room(rest.len());
+                let count = room.len().min(read_max);
                 assert!(count > 0, "there is always room");
                 room[..count].copy_from_slice(&rest[..count]);
                 matcher.filled(count);
@@ -187,7 +187,7 @@ proptest! {
         }
         let mut matcher = Matcher::new(KEY, signature, 500, false);
         let mut ops = Vec::new();
-        matcher.room()[..file.len()].copy_from_slice(&file);
+        matcher.room(file.len()).copy_from_slice(&file);
         matcher.filled(file.len());
         matcher.end();
         prop_assert_eq!(matcher.step(500, &mut ops), Want::Nothing);
@@ -247,7 +247,7 @@ fn checksums_that_collide_on_purpose_are_not_hashed_for_ever() {
     let begun = Instant::now();
     let mut ops = Vec::new();
     for _ in 0..64 {
-        let room = matcher.room();
+        let room = matcher.room(usize::MAX);
         room.fill(0);
         let count = room.len();
         matcher.filled(count);

@@ -154,13 +154,9 @@ pub(super) fn search(
             break want;
         }
         let rest = usize::try_from(size_bytes - held.reading.offset_bytes).unwrap_or(usize::MAX);
-        let room = matcher.room();
-        let most = room.len().min(rest);
-        let count = if most == 0 {
-            0
-        } else {
-            held.file.read_at(held.reading.offset_bytes, &mut room[..most])?
-        };
+        let room = matcher.room(rest);
+        let count =
+            if room.is_empty() { 0 } else { held.file.read_at(held.reading.offset_bytes, room)? };
         if count == 0 {
             is_cut = rest > 0;
             matcher.end();

@@ -69,14 +69,12 @@ impl Matcher {
     #[must_use]
     pub fn new(key: Key, signature: Signature, literal_bytes_max: usize, holds_back: bool) -> Self {
         let block_bytes = signature.block_bytes();
-        // What is carried over when more is read: a gap not yet sent, and less than one block beyond it.
-        let data = vec![0; READ_BYTES + literal_bytes_max + 2 * block_bytes];
         Self {
             script: Script::new(&key, block_bytes, holds_back),
             key,
-            rolling: Rolling::new(&data[..block_bytes]),
+            rolling: Rolling::new(block_bytes),
             signature,
-            data,
+            data: Vec::new(),
             start: 0,
             scan: 0,
             end: 0,
@@ -129,14 +127,20 @@ impl Matcher {
         self.script.proof()
     }
 
-    /// Where the next bytes of the file are to be put.
-    pub fn room(&mut self) -> &mut [u8] {
+    /// Where the next bytes of the file are to be put, of which there are `left_bytes`.
+    pub fn room(&mut self, left_bytes: usize) -> &mut [u8] {
         if self.start > 0 {
             self.data.copy_within(self.start..self.end, 0);
             (self.scan, self.end) = (self.scan - self.start, self.end - self.start);
             self.start = 0;
         }
-        let room = self.data.len().min(self.end + READ_BYTES);
+        // What is carried over when more is read: a gap not yet sent, and less than one block beyond it.
+        let most = READ_BYTES + self.literal_bytes_max + 2 * self.signature.block_bytes();
+        let room = most.min(self.end + READ_BYTES.min(left_bytes));
+        if let Some(more) = room.checked_sub(self.data.len()) {
+            self.data.reserve_exact(more);
+            self.data.resize(room, 0);
+        }
         &mut self.data[self.end..room]
     }
 

@@ -4,7 +4,7 @@
 //! was written anew does not pass. One of which a page in the middle has changed as well may.
 
 use crate::compare::delta::sums::Key;
-use crate::model::digest::{Digest, Hasher};
+use crate::model::digest::Digest;
 
 /// A page, in bytes.
 const PAGE_BYTES: u64 = 4 * 1024;
@@ -24,22 +24,22 @@ pub fn digest<E>(
     size_bytes: u64,
     mut read: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
 ) -> Result<Option<Digest>, E> {
-    let mut hasher = Hasher::default();
-    hasher.update(key);
-    let mut buffer = Vec::new();
-    for (offset, bytes) in places(key, size_bytes) {
-        buffer.resize(bytes, 0);
-        let mut filled = 0;
-        while filled < bytes {
-            let count = read(offset + filled as u64, &mut buffer[filled..])?;
+    // Hashed in one piece: 188 KiB at the most, in half the time that it takes page by page.
+    let places = places(key, size_bytes);
+    let mut samples = vec![0; key.len() + places.iter().map(|(_, bytes)| bytes).sum::<usize>()];
+    let (head, mut room) = samples.split_at_mut(key.len());
+    head.copy_from_slice(key);
+    for (mut offset, mut bytes) in places {
+        while bytes > 0 {
+            let count = read(offset, &mut room[..bytes])?;
             if count == 0 {
                 return Ok(None);
             }
-            filled += count;
+            room = &mut room[count..];
+            (offset, bytes) = (offset + count as u64, bytes - count);
         }
-        hasher.update(&buffer);
     }
-    Ok(Some(hasher.finish()))
+    Ok(Some(Digest::of(&samples)))
 }
 
 /// Where the samples are, ascending.

@@ -74,23 +74,21 @@ pub fn weak(block: &[u8]) -> u32 {
 pub struct Rolling {
     low: u32,
     high: u32,
-    /// What each byte has added to `high` by the time it leaves.
+    /// What the place of each byte that leaves adds to `high`, the sum of the other bytes left out.
     leaving: Box<[u32; 256]>,
 }
 
 impl Rolling {
-    /// The checksum of `window`, whose length stays the same.
+    /// For windows of `bytes` bytes; it begins with [`Rolling::restart`].
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "below the modulus")]
-    pub fn new(window: &[u8]) -> Self {
-        let length = window.len() as u64 % u64::from(MODULUS);
+    pub fn new(bytes: usize) -> Self {
+        let length = bytes as u64 % u64::from(MODULUS);
         let mut leaving = Box::new([0; 256]);
         for (byte, share) in (0_u64..).zip(leaving.iter_mut()) {
-            *share = (length * byte % u64::from(MODULUS)) as u32;
+            *share = MODULUS - 1 - (length * byte % u64::from(MODULUS)) as u32;
         }
-        let mut rolling = Self { low: 0, high: 0, leaving };
-        rolling.restart(window);
-        rolling
+        Self { low: 0, high: 0, leaving }
     }
 
     /// Goes on at another window of the same length.
@@ -102,11 +100,11 @@ impl Rolling {
     /// Moves on by one byte: `first` leaves, `next` comes in.
     #[inline]
     pub fn roll(&mut self, first: u8, next: u8) {
-        self.low = less_modulus(self.low + MODULUS - u32::from(first));
-        self.low = less_modulus(self.low + u32::from(next));
+        // As little as can be waits for the byte before.
+        let change = less_modulus(MODULUS - u32::from(first) + u32::from(next));
+        self.low = less_modulus(self.low + change);
         let leaving = self.leaving[usize::from(first)];
-        self.high = less_modulus(self.high + MODULUS - leaving);
-        self.high = less_modulus(self.high + less_modulus(self.low + MODULUS - 1));
+        self.high = less_modulus(self.high + less_modulus(self.low + leaving));
     }
 
     /// The checksum of the window as it is.
@@ -118,8 +116,10 @@ impl Rolling {
 }
 
 /// `sum` of two numbers below the modulus, brought below it again.
+#[inline]
 fn less_modulus(sum: u32) -> u32 {
-    if sum >= MODULUS { sum - MODULUS } else { sum }
+    // Where it is below, the difference is huge.
+    sum.min(sum.wrapping_sub(MODULUS))
 }
 
 #[cfg(test)]
@@ -131,7 +131,8 @@ mod tests {
         let data: Vec<u8> =
             (0..70_000_u32).map(|n| (n.wrapping_mul(n) / 7).to_le_bytes()[0]).collect();
         for window in [1, 5, 4_096, 65_521] {
-            let mut rolling = Rolling::new(&data[..window]);
+            let mut rolling = Rolling::new(window);
+            rolling.restart(&data[..window]);
             for at in 0..1_000 {
                 assert_eq!(rolling.weak(), weak(&data[at..at + window]), "{window} at {at}");
                 rolling.roll(data[at], data[at + window]);
