@@ -102,20 +102,22 @@ impl RelPath {
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "every component is a name")]
     pub fn split(&self) -> Option<(Self, Name)> {
-        if self.is_root() {
-            return None;
-        }
-        let (parent, name) = match self.0.iter().rposition(|&byte| byte == b'/') {
-            Some(slash) => (Self(Arc::from(&self.0[..slash])), &self.0[slash + 1..]),
-            None => (Self::root(), &self.0[..]),
-        };
-        Some((parent, Name::new(name).expect("components were checked when the path was made")))
+        let (parent, name) = self.halves()?;
+        let name = Name::new(name).expect("components were checked when the path was made");
+        Some((Self(Arc::from(parent)), name))
     }
 
     /// The directory this entry lies in; `None` for the root.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
-        self.split().map(|(parent, _)| parent)
+        self.halves().map(|(parent, _)| Self(Arc::from(parent)))
+    }
+
+    /// What lies before the last `/` and behind it.
+    fn halves(&self) -> Option<(&[u8], &[u8])> {
+        let slash = self.0.iter().rposition(|&byte| byte == b'/');
+        let name = slash.map_or(0, |slash| slash + 1);
+        (!self.is_root()).then(|| (&self.0[..slash.unwrap_or(0)], &self.0[name..]))
     }
 
     /// The components from the root downwards; none for the root.
