@@ -32,9 +32,17 @@ pub struct Waiting {
     nanos_per_name: AtomicU64,
     /// Readers that are at work.
     busy: AtomicUsize,
+    /// Nothing is learned.
+    is_blind: bool,
 }
 
 impl Waiting {
+    /// For storage that keeps nobody waiting: reads no clock, and everything stays with one thread.
+    #[must_use]
+    pub fn never() -> Self {
+        Self { is_blind: true, ..Self::default() }
+    }
+
     /// Whether the storage is so slow that more readers than processors are worth having.
     #[must_use]
     pub fn calls_for_readers(&self) -> bool {
@@ -86,13 +94,19 @@ impl Waiting {
 
     /// Does `work` and learns from it how long one of the `names` it was about was waited for.
     pub fn timed<R>(&self, work: impl FnOnce() -> R, names: impl FnOnce(&R) -> usize) -> R {
-        let began = (Instant::now(), not_waited());
+        if self.is_blind {
+            return work();
+        }
+        let (began, before) = (Instant::now(), not_waited());
         let done = work();
-        if let (at, Some(before)) = began
+        let (elapsed, names) = (began.elapsed(), names(&done));
+        // Whatever of so little was waiting calls for nothing, and the kernel is not asked again.
+        if elapsed.as_nanos() < WAIT_PER_SLICE.as_nanos() * names as u128 {
+            self.learn(Duration::ZERO, names);
+        } else if let Some(before) = before
             && let Some(after) = not_waited()
         {
-            let waited = at.elapsed().saturating_sub(after.saturating_sub(before));
-            self.learn(waited, names(&done));
+            self.learn(elapsed.saturating_sub(after.saturating_sub(before)), names);
         }
         done
     }

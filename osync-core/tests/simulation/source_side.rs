@@ -211,7 +211,7 @@ impl World {
             self.source.read_at.insert(work, now);
         }
         let source = self.source.view.source();
-        let mut done = read::perform(source, &Waiting::default(), &job, &mut open, || now);
+        let mut done = read::perform(source, &Waiting::never(), &job, &mut open, || now);
         if let Some(level) = pack_level {
             let mut packer = Packer::default();
             done.payloads().into_iter().for_each(|payload| packer.pack(payload, level));
