@@ -67,8 +67,8 @@ impl Pair {
 
     /// What lies at the sink, directories left out.
     fn files(&self) -> Vec<String> {
-        let snapshot = self.sink.snapshot().into_iter();
-        let files = snapshot.filter(|(_, (metadata, _))| !metadata.kind.is_directory());
+        let snapshot = self.sink.snapshot();
+        let files = snapshot.iter().filter(|(_, (metadata, _))| !metadata.kind.is_directory());
         files.map(|(path, _)| path.to_string()).collect()
     }
 }

@@ -106,7 +106,7 @@ fn without_leave_at_the_sink_they_are_left_out_and_no_problem() {
     let pair = start(&source(), Nodes::NONE);
     assert_eq!(pair.wait_in_sync(), 0);
     let names = |tree: &MemTree| -> Vec<String> {
-        tree.snapshot().into_keys().map(|path| path.to_string()).collect()
+        tree.snapshot().keys().map(ToString::to_string).collect()
     };
     assert_eq!(
         names(&pair.sink),

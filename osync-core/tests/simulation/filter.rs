@@ -1,5 +1,6 @@
 //! Runs in which some names are left out, and what must be the same all the same.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use osync_core::adapters::filters::{Filter, FilteredSource, Rules};
@@ -13,6 +14,11 @@ use crate::world::World;
 
 /// A name, a name of directories, one of anything else, a path.
 const RULES: [&[&str]; 5] = [&["c"], &["c/"], &["c", "!c/"], &["/a/b"], &["b*", "!b."]];
+
+/// What lies at a path.
+type Found = (Metadata, Arc<Vec<u8>>);
+/// A whole tree.
+pub(crate) type Snapshot = BTreeMap<RelPath, Found>;
 
 /// The source's tree as the engine sees it.
 pub(crate) struct View {
@@ -51,13 +57,12 @@ impl View {
 
     /// The names in `tree` of each thing that has several.
     fn shared(&self, tree: &MemTree) -> Vec<Vec<RelPath>> {
-        let is_seen = |path: &RelPath| {
+        let is_seen = |path: &&RelPath| {
             let metadata = tree.look(path.as_bytes());
             metadata.is_some_and(|metadata| !self.leaves_out(path, &metadata))
         };
-        let things = tree.shared().into_iter();
-        let mut shared: Vec<Vec<RelPath>> =
-            things.map(|names| names.into_iter().filter(is_seen).collect()).collect();
+        let seen = |names: &BTreeSet<RelPath>| names.iter().filter(is_seen).cloned().collect();
+        let mut shared: Vec<Vec<RelPath>> = tree.shared().iter().map(seen).collect();
         shared.retain(|names| names.len() > 1);
         shared.sort();
         shared
@@ -65,24 +70,30 @@ impl View {
 
     /// Where `source` and `sink` differ in what is not left out.
     pub(crate) fn differences(&self, source: &MemTree, sink: &MemTree) -> Vec<(RelPath, String)> {
-        let snapshot = |tree: &MemTree| {
-            let mut snapshot = tree.snapshot();
-            snapshot.retain(|path, (metadata, _)| !self.leaves_out(path, metadata));
-            // Which names there are, and not how many, is what `shared` tells.
-            for (metadata, _) in snapshot.values_mut() {
-                metadata.names = 1;
-            }
-            snapshot
+        let (ours, theirs) = (source.snapshot(), sink.snapshot());
+        let differs = |path: &&RelPath| {
+            let (here, there) = (ours.get(*path), theirs.get(*path));
+            let is_seen = |found: &&Found| !self.leaves_out(path, &found.0);
+            !is_alike(here, there) && !is_alike(here.filter(is_seen), there.filter(is_seen))
         };
-        let (ours, theirs) = (snapshot(source), snapshot(sink));
-        let differs = |path: &&RelPath| ours.get(*path) != theirs.get(*path);
-        let mut paths: Vec<_> = ours.keys().chain(theirs.keys()).filter(differs).collect();
-        paths.dedup();
+        let only_theirs = theirs.keys().filter(|path| !ours.contains_key(*path));
+        let paths = ours.keys().chain(only_theirs).filter(differs);
         let line = |path: &RelPath| {
             let (here, there) = (source.look(path.as_bytes()), sink.look(path.as_bytes()));
             (path.clone(), format!("{path} is {here:?} at the source, {there:?}"))
         };
-        paths.into_iter().map(line).collect()
+        paths.map(line).collect()
+    }
+}
+
+/// Whether both are the same. Which names a thing has, and not how many, is what `shared` tells.
+fn is_alike(here: Option<&Found>, there: Option<&Found>) -> bool {
+    match (here, there) {
+        (Some((here, ours)), Some((there, theirs))) => {
+            *here == Metadata { names: here.names, ..there.clone() } && ours == theirs
+        }
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 
@@ -92,9 +103,19 @@ impl World {
         [&self.source.tree, &self.sink.tree].map(|tree| self.source.view.shared(tree))
     }
 
-    pub(crate) fn shares_alike(&self) -> bool {
+    /// Whether both trees are the same. What has not changed since they were is not compared again.
+    pub(crate) fn is_alike(&mut self) -> bool {
+        let trees = [&self.source.tree, &self.sink.tree].map(MemTree::snapshot);
+        let is_as_it_was = |known: &[Arc<Snapshot>; 2]| {
+            known.iter().zip(&trees).all(|(known, tree)| Arc::ptr_eq(known, tree))
+        };
+        if self.alike.as_ref().is_some_and(is_as_it_was) {
+            return true;
+        }
         let [here, there] = self.shared();
-        here == there
+        let is_alike = here == there && self.differences().is_empty();
+        self.alike = is_alike.then_some(trees);
+        is_alike
     }
 
     pub(crate) fn differences(&self) -> Vec<(RelPath, String)> {

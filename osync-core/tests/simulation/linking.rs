@@ -5,7 +5,7 @@ use std::time::Duration;
 use osync_core::model::rel_path::RelPath;
 
 use crate::operations::Notice;
-use crate::oracle::Shape;
+use crate::oracle::{Shape, fingerprint};
 use crate::world::World;
 
 /// How long nobody may have looked at a name.
@@ -15,7 +15,7 @@ impl World {
     /// The sink's names of one thing are as the source's, or not at all; and some stand for the wrong things.
     pub(crate) fn link_sink(&mut self) {
         if self.random.chance(500) {
-            for names in self.source.tree.shared() {
+            for names in &*self.source.tree.shared() {
                 let mut names = names.iter();
                 let first = names.next().expect("more than one");
                 for name in names {
@@ -34,12 +34,10 @@ impl World {
 
     /// Gives something another name, in place of whatever has it.
     pub(crate) fn link_something(&mut self) {
-        let mut paths = self.oracle.paths();
-        paths.retain(|(_, shape)| *shape != Shape::Directory);
-        if paths.is_empty() {
+        let is_meant = |shape| shape != Shape::Directory;
+        let Some((to, shape)) = self.oracle.some(&mut self.random, is_meant) else {
             return self.write_somewhere();
-        }
-        let (to, shape) = self.random.pick(&paths).clone();
+        };
         let path = self.free_or_taken_path();
         if path == to || to.is_within(&path) {
             return;
@@ -49,8 +47,8 @@ impl World {
             return; // What was in the way was the last name.
         }
         self.oracle.appeared(&path, shape, self.now);
-        if let Some(content) = self.source.tree.content(path.as_bytes()) {
-            self.oracle.wrote(&path, &content, self.now);
+        if let Some(content) = self.source.tree.held_content(path.as_bytes()) {
+            self.oracle.wrote(&path, fingerprint(&content), content.len(), self.now);
             self.oracle.linked(&path, &to);
         }
         self.notice(Notice::Made(path));
@@ -62,10 +60,11 @@ impl World {
             let since = self.oracle.since(name);
             name.is_within(path) && since.is_some_and(|since| self.now - since < UNSEEN_MAX)
         };
-        let things = self.source.tree.shared().into_iter();
-        things
-            .filter(|names| names.iter().any(is_young))
-            .filter_map(|names| names.into_iter().find(|name| !name.is_within(path)))
+        let things = self.source.tree.shared();
+        let bereft = things.iter().filter(|names| names.iter().any(is_young));
+        bereft
+            .filter_map(|names| names.iter().find(|name| !name.is_within(path)))
+            .cloned()
             .collect()
     }
 

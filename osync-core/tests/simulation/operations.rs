@@ -8,7 +8,7 @@ use osync_core::model::rel_path::RelPath;
 use osync_core::model::timestamp::Timestamp;
 
 use crate::event::Event;
-use crate::oracle::Shape;
+use crate::oracle::{Shape, fingerprint};
 use crate::world::World;
 
 /// Names around `/` in the order of bytes, where ranges of paths go wrong first.
@@ -41,20 +41,28 @@ const HOLES_BYTES_MIN: usize = 16 * 1024;
 impl World {
     /// Does something to the source.
     pub(crate) fn operate(&mut self) {
-        let before = self.source.tree.snapshot();
+        let before = self.source.tree.shared();
+        let look = |path: &RelPath| self.source.tree.look(path.as_bytes());
+        let known: Vec<_> = before.iter().flatten().map(look).collect();
         self.operate_on_something();
         // A change of a thing of several names is one of all of them, and so is a name more or less.
-        for (path, (metadata, _)) in self.source.tree.snapshot() {
-            if before.get(&path).is_some_and(|(before, _)| *before != metadata) {
-                self.oracle.changed(&path, self.now);
+        for (path, known) in before.iter().flatten().zip(known) {
+            let found = self.source.tree.look(path.as_bytes());
+            if found.is_some() && found != known {
+                self.oracle.changed(path, self.now);
+            }
+        }
+        for path in self.source.tree.shared().iter().flatten() {
+            if !before.iter().any(|names| names.contains(path)) {
+                self.oracle.changed(path, self.now);
             }
         }
     }
 
     fn operate_on_something(&mut self) {
-        let paths = self.oracle.paths();
-        if paths.len() > PATHS_MAX {
-            let (path, _) = self.random.pick(&paths).clone();
+        if self.oracle.count() > PATHS_MAX
+            && let Some(path) = self.some_path()
+        {
             return self.remove(&path);
         }
         if self.random.chance(self.mood.renames_permille) {
@@ -99,7 +107,7 @@ impl World {
             return;
         }
         let bytes = if self.random.chance(500) {
-            self.source.tree.content(path.as_bytes()).map_or(0, |content| content.len())
+            self.source.tree.held_content(path.as_bytes()).map_or(0, |content| content.len())
         } else {
             self.some_size()
         };
@@ -108,10 +116,11 @@ impl World {
 
     /// Changes a large file in one place; `false` if it is a small one.
     fn edit(&mut self, path: &RelPath) -> bool {
-        let mut content = self.source.tree.content(path.as_bytes()).unwrap_or_default();
+        let content = self.source.tree.held_content(path.as_bytes()).unwrap_or_default();
         if content.len() < LARGE_BYTES {
             return false;
         }
+        let mut content = content.to_vec();
         let bytes = usize::try_from(self.random.between(1, 9_000)).expect("small");
         let fresh = self.fresh_content(bytes);
         let at = self.random.index(content.len());
@@ -135,7 +144,7 @@ impl World {
                 content.drain(at..content.len().min(at + bytes));
             }
         }
-        self.put(path, &content);
+        self.put(path, content);
         true
     }
 
@@ -144,7 +153,7 @@ impl World {
         let mut content = self.source.tree.content(path.as_bytes()).unwrap_or_default();
         let bytes = usize::try_from(self.random.between(1, 3_000)).expect("small");
         content.extend(self.fresh_content(bytes));
-        self.put(&path, &content);
+        self.put(&path, content);
     }
 
     /// Rewrites or appends to one file, and will again in a moment.
@@ -164,7 +173,7 @@ impl World {
         };
         let fresh = self.fresh_content(bytes);
         content.extend(fresh);
-        self.put(&path, &content);
+        self.put(&path, content);
         let soon = Duration::from_micros(self.random.between(5_000, 60_000));
         self.schedule(self.now + soon, Event::Hammer { path, until });
     }
@@ -291,8 +300,7 @@ impl World {
     }
 
     pub(crate) fn remove(&mut self, path: &RelPath) {
-        let mut gone = self.oracle.paths();
-        gone.retain(|(other, _)| other.is_within(path));
+        let gone = self.oracle.paths_within(path);
         if gone.is_empty() {
             return;
         }
@@ -300,7 +308,7 @@ impl World {
         self.source.tree.remove(path.as_bytes());
         self.oracle.vanished(path, self.now);
         // As `rm -r` does it: what is inside goes first.
-        for (path, _) in gone.into_iter().rev() {
+        for path in gone.into_iter().rev() {
             self.notice(Notice::Removed(path));
         }
         self.find_again(bereft);
@@ -314,16 +322,17 @@ impl World {
 
     pub(crate) fn write(&mut self, path: &RelPath, bytes: usize) {
         let content = self.fresh_content(bytes);
-        self.put(path, &content);
+        self.put(path, content);
     }
 
-    fn put(&mut self, path: &RelPath, content: &[u8]) {
+    fn put(&mut self, path: &RelPath, content: Vec<u8>) {
         let is_new = self.oracle.shape(path).is_none();
+        let (fingerprint, bytes) = (fingerprint(&content), content.len());
         self.source.tree.write(path.as_bytes(), content);
         let shared = self.source.tree.shared();
-        let names = shared.into_iter().find(|names| names.contains(path)).unwrap_or_default();
-        for path in names.iter().chain([path]) {
-            self.oracle.wrote(path, content, self.now);
+        let names = shared.iter().find(|names| names.contains(path));
+        for path in names.into_iter().flatten().chain([path]) {
+            self.oracle.wrote(path, fingerprint, bytes, self.now);
         }
         self.notice(if is_new {
             Notice::Made(path.clone())
@@ -354,8 +363,7 @@ impl World {
     }
 
     fn some_path(&mut self) -> Option<RelPath> {
-        let paths = self.oracle.paths();
-        (!paths.is_empty()).then(|| self.random.pick(&paths).0.clone())
+        self.oracle.some(&mut self.random, |_| true).map(|(path, _)| path)
     }
 
     pub(crate) fn some_file(&mut self) -> Option<RelPath> {
@@ -372,9 +380,7 @@ impl World {
     }
 
     fn some_of(&mut self, shape: Shape) -> Option<RelPath> {
-        let mut paths = self.oracle.paths();
-        paths.retain(|(_, other)| *other == shape);
-        (!paths.is_empty()).then(|| self.random.pick(&paths).0.clone())
+        self.oracle.some(&mut self.random, |other| other == shape).map(|(path, _)| path)
     }
 
     /// A name in a directory that exists; often there is something already.

@@ -5,13 +5,15 @@
 //! * A path vanishes at the sink only if the source has been without it since it was read for the sink.
 //! * Once the sink is told that it is in sync, whatever held still since it asked is the same.
 
-use std::array;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Bound;
 use std::time::Instant;
 
 use osync_core::model::metadata::{Kind, Metadata};
 use osync_core::model::rel_path::RelPath;
 use osync_core::testing::mem_tree::MemTree;
+
+use crate::random::Random;
 
 /// Files of more than this may be read in pieces, depending on the window: `BATCH_BYTES_MIN`.
 const PIECES_BYTES_MIN: usize = 16 * 1024;
@@ -56,6 +58,28 @@ impl Oracle {
         self.present.iter().map(|(path, present)| (path.clone(), present.shape)).collect()
     }
 
+    /// How many things lie at the source.
+    pub(crate) fn count(&self) -> usize {
+        self.present.len()
+    }
+
+    /// One of the things whose shape is meant, if there are any.
+    pub(crate) fn some(
+        &self,
+        random: &mut Random,
+        is_meant: impl Fn(Shape) -> bool,
+    ) -> Option<(RelPath, Shape)> {
+        let meant = || self.present.iter().filter(|(_, present)| is_meant(present.shape));
+        let count = meant().count();
+        let index = (count > 0).then(|| random.index(count))?;
+        meant().nth(index).map(|(path, present)| (path.clone(), present.shape))
+    }
+
+    /// What lies at and below `path`.
+    pub(crate) fn paths_within(&self, path: &RelPath) -> Vec<RelPath> {
+        within(&self.present, path).cloned().collect()
+    }
+
     pub(crate) fn shape(&self, path: &RelPath) -> Option<Shape> {
         if path.is_root() {
             return Some(Shape::Directory);
@@ -70,7 +94,7 @@ impl Oracle {
 
     pub(crate) fn is_empty_directory(&self, path: &RelPath) -> bool {
         self.shape(path) == Some(Shape::Directory)
-            && !self.present.keys().any(|other| other != path && other.is_within(path))
+            && within(&self.present, path).all(|other| other == path)
     }
 
     pub(crate) fn appeared(&mut self, path: &RelPath, shape: Shape, now: Instant) {
@@ -78,9 +102,10 @@ impl Oracle {
         self.changed_with_parent(path, now);
     }
 
-    pub(crate) fn wrote(&mut self, path: &RelPath, content: &[u8], now: Instant) {
-        self.versions.entry(path.clone()).or_default().insert(fingerprint(content));
-        if content.len() > PIECES_BYTES_MIN {
+    /// A content of `bytes` with that fingerprint was written at `path`.
+    pub(crate) fn wrote(&mut self, path: &RelPath, fingerprint: u64, bytes: usize, now: Instant) {
+        self.versions.entry(path.clone()).or_default().insert(fingerprint);
+        if bytes > PIECES_BYTES_MIN {
             self.long.insert(path.clone());
         }
         if self.shape(path).is_none() {
@@ -104,11 +129,9 @@ impl Oracle {
     }
 
     pub(crate) fn vanished(&mut self, path: &RelPath, now: Instant) {
-        let gone: Vec<RelPath> =
-            self.present.keys().filter(|other| other.is_within(path)).cloned().collect();
-        for path in &gone {
-            self.present.remove(path);
-            self.changed(path, now);
+        for path in self.paths_within(path) {
+            self.present.remove(&path);
+            self.changed(&path, now);
         }
         self.changed_with_parent(path, now);
     }
@@ -117,10 +140,8 @@ impl Oracle {
         let rebased = |path: &RelPath| path.rebased(from, to).expect("short paths");
         let replaced = self.present.get(to).copied();
         self.moved_at.insert(to.clone(), now);
-        let moved: Vec<(RelPath, Present)> = self
-            .present
-            .iter()
-            .filter_map(|(path, present)| Some((rebased(path)?, *present)))
+        let moved: Vec<(RelPath, Present)> = within(&self.present, from)
+            .filter_map(|path| Some((rebased(path)?, self.present[path])))
             .collect();
         self.renames.push((from.clone(), to.clone()));
         self.vanished(from, now);
@@ -147,26 +168,37 @@ impl Oracle {
     /// Takes what a sink held before the beginning, or after a power cut, as given.
     pub(crate) fn begin_with(&mut self, sink: &MemTree, now: Instant) {
         self.at_sink.clear();
-        for (path, (_, content)) in sink.snapshot().into_iter().filter(|(path, _)| !path.is_root())
-        {
-            self.versions.entry(path.clone()).or_default().insert(fingerprint(&content));
-            self.at_sink.insert(path, now);
+        for (path, (_, content)) in sink.snapshot().iter().filter(|(path, _)| !path.is_root()) {
+            self.versions.entry(path.clone()).or_default().insert(fingerprint(content));
+            self.at_sink.insert(path.clone(), now);
         }
     }
 
-    /// Judges what lies at `path` of the sink by now; what is new there was read at `read_at`.
+    /// Judges what lies at and above `paths` of the sink by now; what is new there was read at `read_at`.
     pub(crate) fn judge(
+        &mut self,
+        paths: impl IntoIterator<Item = RelPath>,
+        sink: &MemTree,
+        read_at: Option<Instant>,
+    ) -> Result<(), String> {
+        let mut all = BTreeSet::new();
+        for path in paths {
+            let mut next = Some(path);
+            while let Some(path) = next.filter(|path| !path.is_root() && !all.contains(path)) {
+                next = path.parent();
+                all.insert(path);
+            }
+        }
+        // Ascending: what lies above comes first.
+        all.iter().try_for_each(|path| self.judge_at(path, sink, read_at))
+    }
+
+    fn judge_at(
         &mut self,
         path: &RelPath,
         sink: &MemTree,
         read_at: Option<Instant>,
     ) -> Result<(), String> {
-        if path.is_root() {
-            return Ok(());
-        }
-        if let Some(parent) = path.parent() {
-            self.judge(&parent, sink, read_at)?;
-        }
         let found = sink.look(path.as_bytes());
         let shape = found.as_ref().map(shape_of);
         let vanished: Vec<RelPath> = match shape {
@@ -185,7 +217,7 @@ impl Oracle {
             self.at_sink.entry(path.clone()).or_insert(read_at);
         }
         if shape == Some(Shape::File) {
-            self.judge_content(path, &sink.content(path.as_bytes()).unwrap_or_default())?;
+            self.judge_content(path, &sink.held_content(path.as_bytes()).unwrap_or_default())?;
         }
         Ok(())
     }
@@ -200,12 +232,11 @@ impl Oracle {
         let rebased = |path: &RelPath| path.rebased(from, to).expect("short paths");
         let moved = self.at_sink.iter().filter_map(|(path, since)| Some((rebased(path)?, *since)));
         let moved: Vec<(RelPath, Instant)> = moved.collect();
-        self.judge(from, sink, None)?;
-        for (path, since) in moved {
-            self.at_sink.entry(path.clone()).or_insert(since);
-            self.judge(&path, sink, None)?;
+        self.judge([from.clone()], sink, None)?;
+        for (path, since) in &moved {
+            self.at_sink.entry(path.clone()).or_insert(*since);
         }
-        Ok(())
+        self.judge(moved.into_iter().map(|(path, _)| path), sink, None)
     }
 
     /// Judges the claim that the sink holds everything that had happened when it asked.
@@ -302,9 +333,18 @@ impl Oracle {
     }
 
     fn sink_paths_below(&self, path: &RelPath) -> Vec<RelPath> {
-        let is_below = |other: &&RelPath| *other != path && other.is_within(path);
-        self.at_sink.keys().filter(is_below).cloned().collect()
+        within(&self.at_sink, path).filter(|other| *other != path).cloned().collect()
     }
+}
+
+/// The paths of `map` at and below `path`: those that begin alike are together, but for a few of others.
+fn within<'a, V>(
+    map: &'a BTreeMap<RelPath, V>,
+    path: &'a RelPath,
+) -> impl Iterator<Item = &'a RelPath> {
+    let from = map.range::<RelPath, _>((Bound::Included(path), Bound::Unbounded));
+    let begins_alike = |other: &&RelPath| other.as_bytes().starts_with(path.as_bytes());
+    from.map(|(other, _)| other).take_while(begins_alike).filter(|other| other.is_within(path))
 }
 
 fn shape_of(metadata: &Metadata) -> Shape {
@@ -319,13 +359,27 @@ fn shape_of(metadata: &Metadata) -> Shape {
 
 /// FNV-1a over words: tells a few hundred contents apart, quickly.
 pub(crate) fn fingerprint(content: &[u8]) -> u64 {
-    let fold = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
-    let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+    let (words, bytes) = content.as_chunks();
+    let (blocks, words) = words.as_chunks();
     // Four at a time: none waits for the multiplication of the one before.
-    let blocks = content.chunks_exact(32);
-    let rest = blocks.remainder().iter().map(|&byte| u64::from(byte));
-    let lanes = blocks.fold([1, 2, 3, 4], |lanes, block| {
-        array::from_fn(|lane| fold(lanes[lane], word(&block[8 * lane..][..8])))
-    });
-    lanes.into_iter().chain(rest).fold(content.len() as u64, fold)
+    let mut lanes = [1, 2, 3, 4];
+    for [a, b, c, d] in blocks {
+        lanes = [fold(lanes[0], *a), fold(lanes[1], *b), fold(lanes[2], *c), fold(lanes[3], *d)];
+    }
+    let mut hash = content.len() as u64;
+    for lane in lanes {
+        hash = fold(hash, lane.to_le_bytes());
+    }
+    for word in words {
+        hash = fold(hash, *word);
+    }
+    for byte in bytes {
+        hash = fold(hash, [*byte; 8]);
+    }
+    hash
+}
+
+#[inline]
+fn fold(hash: u64, word: [u8; 8]) -> u64 {
+    (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
 }

@@ -4,6 +4,7 @@
 //! what took the place of nothing, because the file had been removed, may lack content.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use osync_core::model::rel_path::RelPath;
 use osync_core::model::work_id::WorkId;
@@ -16,7 +17,7 @@ use crate::oracle::fingerprint;
 struct Done {
     number: u64,
     path: RelPath,
-    content: Option<Vec<u8>>,
+    content: Option<Arc<Vec<u8>>>,
 }
 
 /// A path that a task has touched.
@@ -43,13 +44,15 @@ pub(crate) enum Left {
 
 #[derive(Debug, Default)]
 pub(crate) struct Promises {
+    /// The power may be cut; otherwise nobody asks what lay where.
+    pub(crate) is_judged: bool,
     tasks: u64,
     done: HashMap<WorkId, Vec<Done>>,
     /// What was confirmed in this session, in order.
     confirmed: Vec<Vec<Done>>,
     /// How much of it is durable.
     durable: usize,
-    kept: BTreeMap<RelPath, (u64, Vec<u8>)>,
+    kept: BTreeMap<RelPath, (u64, Arc<Vec<u8>>)>,
     touched: Vec<Touch>,
 }
 
@@ -62,10 +65,13 @@ impl Promises {
 
     /// A task has put something at `paths` on behalf of `work`.
     pub(crate) fn did(&mut self, work: WorkId, paths: &[RelPath], tree: &MemTree) {
+        if !self.is_judged {
+            return;
+        }
         self.tasks += 1;
         let number = self.tasks;
         for path in paths {
-            let content = tree.content(path.as_bytes());
+            let content = tree.held_content(path.as_bytes());
             let found = tree.look(path.as_bytes());
             let is_directory = found.is_some_and(|found| found.kind.is_directory());
             let left = match &content {
@@ -81,8 +87,10 @@ impl Promises {
 
     /// A task has moved something from or to `path`, or appended to it.
     pub(crate) fn disturbed(&mut self, path: &RelPath, left: Left) {
-        self.tasks += 1;
-        self.touch(path, left);
+        if self.is_judged {
+            self.tasks += 1;
+            self.touch(path, left);
+        }
     }
 
     fn touch(&mut self, path: &RelPath, left: Left) {
@@ -117,11 +125,11 @@ impl Promises {
         let touched = std::mem::take(&mut self.touched);
         let mut broken = None;
         self.kept.retain(|path, (number, promised)| {
-            let found = tree.content(path.as_bytes());
+            let found = tree.held_content(path.as_bytes());
             if found.as_ref() == Some(promised) {
                 return true;
             }
-            let found_fingerprint = found.as_deref().map(fingerprint);
+            let found_fingerprint = found.as_deref().map(|found| fingerprint(found));
             let later = || touched.iter().filter(|touch| touch.number > *number);
             let is_made_anew = |after: u64| {
                 let mut made = later().filter(|touch| touch.number > after && touch.path == *path);
@@ -144,7 +152,7 @@ impl Promises {
                             let beginning = found.get(..bytes).map(fingerprint);
                             touch.path == *path && beginning == Some(fingerprint_then)
                         };
-                        found.starts_with(promised) || later().any(is_of)
+                        found.starts_with(promised.as_slice()) || later().any(is_of)
                     }),
                     Left::Directory | Left::Other => found.is_none() || is_made_anew(touch.number),
                     Left::Moved => true,

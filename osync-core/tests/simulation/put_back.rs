@@ -21,8 +21,8 @@ impl World {
     /// Gives a file another content of the same size and the time that it had.
     pub(crate) fn put_back(&mut self) {
         let Some(path) = self.some_file() else { return self.write_somewhere() };
-        let bytes = self.source.tree.content(path.as_bytes()).map_or(0, |content| content.len());
         let Some(before) = self.source.tree.look(path.as_bytes()) else { return };
+        let bytes = usize::try_from(before.kind.size_bytes()).expect("small");
         if self.source.is_up() && (before.is_linked() || self.is_below_walk(&path)) {
             return;
         }

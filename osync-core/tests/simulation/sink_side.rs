@@ -220,10 +220,8 @@ impl World {
             let judged = self.oracle.judge_rename(&from, &to, &self.sink.tree);
             self.expect(judged);
         }
-        for path in affected {
-            let judged = self.oracle.judge(&path, &self.sink.tree, read_at);
-            self.expect(judged);
-        }
+        let judged = self.oracle.judge(affected, &self.sink.tree, read_at);
+        self.expect(judged);
         let at = self.now + self.random.delay(self.write_micros);
         self.schedule(
             at,

@@ -61,7 +61,7 @@ impl SinkFixture for MemTree {
     }
 
     fn paths(&self) -> Vec<RelPath> {
-        self.snapshot().into_keys().collect()
+        self.snapshot().keys().cloned().collect()
     }
 }
 

@@ -10,8 +10,8 @@ mod power;
 mod sink;
 mod source;
 mod state;
+mod whole;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::attributes::{Attribute, Attributes};
@@ -78,9 +78,10 @@ impl MemTree {
         let path = rel_path(path.as_ref());
         let mut state = self.state();
         let now = state.tick();
-        let mut whole = state.content(&path).unwrap_or_default();
-        whole.extend_from_slice(content.as_ref());
-        state.write(&path, whole, now);
+        let content = content.as_ref();
+        if !state.append(&path, content, now) {
+            state.write(&path, content.to_vec(), now);
+        }
     }
 
     /// Makes a directory of mode 0o755 unless there is one.
@@ -204,46 +205,13 @@ impl MemTree {
     /// The content of the regular file at `path`, failing for nobody.
     #[must_use]
     pub fn content(&self, path: impl AsRef<[u8]>) -> Option<Vec<u8>> {
-        self.state().content(&rel_path(path.as_ref()))
+        self.held_content(path).map(|content| content.to_vec())
     }
 
-    /// The whole tree by path, the root under the empty path, contents empty but for regular files.
+    /// As [`MemTree::content`], without a copy.
     #[must_use]
-    pub fn snapshot(&self) -> BTreeMap<RelPath, (Metadata, Arc<Vec<u8>>)> {
-        self.state().snapshot()
-    }
-
-    /// The names of each thing that has several: hard links.
-    #[must_use]
-    pub fn shared(&self) -> BTreeSet<BTreeSet<RelPath>> {
-        self.state().shared()
-    }
-
-    /// The paths at which `self` and `other` differ, one line each: the path and how.
-    #[must_use]
-    pub fn diff(&self, other: &Self) -> Vec<String> {
-        let (ours, theirs) = (self.snapshot(), other.snapshot());
-        let mut lines = Vec::new();
-        for (path, (metadata, content)) in &ours {
-            match theirs.get(path) {
-                None => lines.push(format!("{path}: only in the first")),
-                Some((other, _)) if other != metadata => {
-                    lines.push(format!("{path}: {metadata:?} in the first, {other:?}"));
-                }
-                Some((_, other)) if other != content => {
-                    lines.push(format!("{path}: content differs"));
-                }
-                Some(_) => {}
-            }
-        }
-        let only_theirs = theirs.keys().filter(|path| !ours.contains_key::<RelPath>(path));
-        lines.extend(only_theirs.map(|path| format!("{path}: only in the second")));
-        let (ours, theirs) = (self.shared(), other.shared());
-        let one = |names: &BTreeSet<RelPath>| format!("{names:?}: one thing in the first only");
-        lines.extend(ours.difference(&theirs).map(one));
-        let one = |names: &BTreeSet<RelPath>| format!("{names:?}: one thing in the second only");
-        lines.extend(theirs.difference(&ours).map(one));
-        lines
+    pub fn held_content(&self, path: impl AsRef<[u8]>) -> Option<Arc<Vec<u8>>> {
+        self.state().content(&rel_path(path.as_ref())).cloned()
     }
 
     /// Makes calls that read `path` (metadata, list, open, read) fail until [`MemTree::clear_failures`].

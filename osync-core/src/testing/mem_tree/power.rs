@@ -6,7 +6,7 @@
 //!
 //! [`MemTree`]: crate::testing::mem_tree::MemTree
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::durability::Durability;
@@ -20,7 +20,7 @@ pub(super) struct Power {
     durability: Durability,
     is_on: bool,
     /// The trees since the last sync, each before something was done to it.
-    history: Vec<HashMap<u64, Object>>,
+    history: Vec<BTreeMap<u64, Arc<Object>>>,
     /// How many bytes of each file are on disk.
     on_disk: HashMap<u64, usize>,
     /// Of what never will be, unless it is written again.
@@ -57,7 +57,7 @@ impl State {
         if std::mem::take(&mut self.power.fails_next) {
             for (number, object) in &mut self.objects {
                 if object.metadata.kind.is_file() && !written(&self.power, number, object) {
-                    object.is_doubted = true;
+                    Arc::make_mut(object).is_doubted = true;
                     self.power.lost.insert(*number);
                 }
             }
@@ -65,7 +65,9 @@ impl State {
         }
         self.power.history.clear();
         for (number, object) in &mut self.objects {
-            object.is_doubted &= !is_settled;
+            if is_settled && object.is_doubted {
+                Arc::make_mut(object).is_doubted = false;
+            }
             if !self.power.lost.contains(number) {
                 self.power.on_disk.insert(*number, object.content.len());
             }
@@ -87,6 +89,7 @@ impl MemTree {
     /// Cuts the power. `choose` gives a number below its argument for everything that may go one way or another.
     pub fn cut_power(&self, mut choose: impl FnMut(usize) -> usize) {
         let mut state = self.state();
+        state.forget_shown();
         let moment = choose(state.power.history.len() + 1);
         let history = std::mem::take(&mut state.power.history);
         if let Some(objects) = history.into_iter().nth(moment) {
@@ -94,9 +97,7 @@ impl MemTree {
         }
         state.objects.retain(|_, object| object.names() > 0 || object.is_root());
         let power = std::mem::take(&mut state.power);
-        // In order: every run of a seed chooses alike.
-        let mut numbers: Vec<u64> = state.objects.keys().copied().collect();
-        numbers.sort_unstable();
+        let numbers: Vec<u64> = state.objects.keys().copied().collect();
         for number in numbers {
             let object = state.object_mut(number);
             object.handles = 0;

@@ -15,6 +15,9 @@ use crate::ports::sink::{Basis, Sink, SinkError, StagedFile};
 use crate::testing::mem_tree::MemTree;
 use crate::testing::mem_tree::state::{Object, State};
 
+/// Room for so much is made at once where a file is to be as long, in bytes.
+const STAGED_BYTES_MIN: usize = 1 << 20;
+
 impl Sink for MemTree {
     fn fidelity(&self) -> Fidelity {
         self.fidelity
@@ -60,9 +63,11 @@ impl Sink for MemTree {
         self.put("write", path, metadata, content.to_vec())
     }
 
-    fn stage(&self, path: &RelPath, _size_bytes: u64) -> Result<Box<dyn StagedFile>, SinkError> {
+    fn stage(&self, path: &RelPath, size_bytes: u64) -> Result<Box<dyn StagedFile>, SinkError> {
         drop(self.writing("stage", path)?);
-        Ok(Box::new(Staged { tree: self.clone(), path: path.clone(), content: Vec::new() }))
+        let room = usize::try_from(size_bytes).unwrap_or(usize::MAX).min(STAGED_BYTES_MIN);
+        let content = Vec::with_capacity(room);
+        Ok(Box::new(Staged { tree: self.clone(), path: path.clone(), content }))
     }
 
     fn basis(&self, path: &RelPath) -> Result<Option<Arc<dyn Basis>>, SinkError> {
@@ -71,7 +76,7 @@ impl Sink for MemTree {
             return Ok(None);
         };
         let (metadata, stamp) = (object.metadata.clone(), object.stamp);
-        let content = state.content(path);
+        let content = state.content(path).cloned();
         Ok(content.map(|content| -> Arc<dyn Basis> {
             Arc::new(MemBasis { path: path.clone(), metadata, stamp, content })
         }))
@@ -281,7 +286,7 @@ struct MemBasis {
     path: RelPath,
     metadata: Metadata,
     stamp: Stamp,
-    content: Vec<u8>,
+    content: Arc<Vec<u8>>,
 }
 
 impl Basis for MemBasis {
@@ -316,12 +321,11 @@ struct Extended {
 impl StagedFile for Extended {
     fn append(&mut self, chunk: &[u8]) -> Result<(), SinkError> {
         let mut state = self.tree.writing("write", &self.path)?;
-        let Some(mut content) = state.content(&self.path) else {
+        if state.content(&self.path).is_none() {
             return Err(SinkError::Stale { path: self.path.clone() });
-        };
-        content.extend_from_slice(chunk);
+        }
         let now = sink_time(&mut state);
-        state.write(&self.path, content, now);
+        state.append(&self.path, chunk, now);
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //!
 //! [`MemTree`]: crate::testing::mem_tree::MemTree
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::attributes::Attributes;
@@ -14,8 +14,9 @@ use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 use crate::model::timestamp::Timestamp;
 use crate::testing::mem_tree::power::Power;
+use crate::testing::mem_tree::whole::Shown;
 
-const ROOT: u64 = 1;
+pub(super) const ROOT: u64 = 1;
 
 /// One entry, whatever its kind.
 #[derive(Debug, Clone)]
@@ -59,7 +60,8 @@ pub(super) fn digested(metadata: &Metadata) -> Metadata {
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) objects: HashMap<u64, Object>,
+    /// Shared with whatever remembers the tree as it was.
+    pub(super) objects: BTreeMap<u64, Arc<Object>>,
     objects_made: u64,
     clock_seconds: i64,
     pub(super) failing_reads: BTreeSet<RelPath>,
@@ -68,12 +70,14 @@ pub(super) struct State {
     /// What the root holds while it is empty.
     hidden: BTreeMap<Name, u64>,
     pub(super) power: Power,
+    /// What was shown of the whole, as long as nothing has changed since.
+    pub(super) shown: Shown,
 }
 
 impl State {
     pub(super) fn new(clock_seconds: i64) -> Self {
         let mut state = Self {
-            objects: HashMap::new(),
+            objects: BTreeMap::new(),
             objects_made: 0,
             clock_seconds,
             failing_reads: BTreeSet::new(),
@@ -81,6 +85,7 @@ impl State {
             is_root_lost: false,
             hidden: BTreeMap::new(),
             power: Power::default(),
+            shown: Shown::default(),
         };
         let now = state.tick();
         let root = state.create(Kind::Directory, 0o755, Vec::new(), now);
@@ -106,8 +111,14 @@ impl State {
     }
 
     pub(super) fn tick(&mut self) -> Timestamp {
+        self.forget_shown();
         self.clock_seconds += 1;
         Timestamp { seconds: self.clock_seconds, nanoseconds: 0 }
+    }
+
+    /// Something is about to change.
+    pub(super) fn forget_shown(&mut self) {
+        self.shown = Shown::default();
     }
 
     pub(super) fn lookup(&self, path: &RelPath) -> Option<u64> {
@@ -116,23 +127,20 @@ impl State {
     }
 
     pub(super) fn at(&self, path: &RelPath) -> Option<&Object> {
-        self.lookup(path).map(|object| &self.objects[&object])
+        self.lookup(path).map(|object| &*self.objects[&object])
     }
 
     pub(super) fn metadata(&self, path: &RelPath) -> Option<(Metadata, Stamp)> {
         self.at(path).map(|object| (object.metadata.clone(), object.stamp))
     }
 
-    pub(super) fn content(&self, path: &RelPath) -> Option<Vec<u8>> {
-        self.at(path)
-            .filter(|object| object.metadata.kind.is_file())
-            .map(|object| object.content.to_vec())
+    pub(super) fn content(&self, path: &RelPath) -> Option<&Arc<Vec<u8>>> {
+        self.at(path).filter(|object| object.metadata.kind.is_file()).map(|object| &object.content)
     }
 
     pub(super) fn object_mut(&mut self, object: u64) -> &mut Object {
-        self.objects
-            .get_mut(&object)
-            .expect("numbers come from names and open files, which keep their object")
+        let object = self.objects.get_mut(&object);
+        Arc::make_mut(object.expect("numbers come from names and open files, which keep theirs"))
     }
 
     /// Makes an object without a name.
@@ -162,7 +170,7 @@ impl State {
             handles: 0,
             is_doubted: false,
         };
-        self.objects.insert(number, object);
+        self.objects.insert(number, Arc::new(object));
         number
     }
 
@@ -252,6 +260,21 @@ impl State {
         }
     }
 
+    /// Appends to a file; returns whether there is one.
+    pub(super) fn append(&mut self, path: &RelPath, content: &[u8], now: Timestamp) -> bool {
+        let number = self.lookup(path);
+        let Some(number) = number.filter(|number| self.objects[number].metadata.kind.is_file())
+        else {
+            return false;
+        };
+        let object = self.object_mut(number);
+        let whole = Arc::make_mut(&mut object.content);
+        whole.extend_from_slice(content);
+        object.metadata.kind = Kind::File { size_bytes: whole.len() as u64 };
+        self.touch(number, now);
+        true
+    }
+
     /// Writes a file in place, or makes it in place of anything else.
     pub(super) fn write(&mut self, path: &RelPath, content: Vec<u8>, now: Timestamp) {
         let kind = Kind::File { size_bytes: content.len() as u64 };
@@ -269,34 +292,6 @@ impl State {
                 self.attach(path, object, now);
             }
         }
-    }
-
-    pub(super) fn snapshot(&self) -> BTreeMap<RelPath, (Metadata, Arc<Vec<u8>>)> {
-        let copied = |object: &Object| (object.metadata.clone(), Arc::clone(&object.content));
-        self.all().into_iter().map(|(path, object)| (path, copied(object))).collect()
-    }
-
-    /// Everything, in no order.
-    fn all(&self) -> Vec<(RelPath, &Object)> {
-        let mut all = vec![(RelPath::root(), &self.objects[&ROOT])];
-        let mut index = 0;
-        while let Some((path, object)) = all.get(index) {
-            let (path, object) = (path.clone(), *object);
-            for (name, child) in &object.children {
-                let path = path.join(name).expect("a path that was made once");
-                all.push((path, &self.objects[child]));
-            }
-            index += 1;
-        }
-        all
-    }
-
-    pub(super) fn shared(&self) -> BTreeSet<BTreeSet<RelPath>> {
-        let mut names: HashMap<u64, BTreeSet<RelPath>> = HashMap::new();
-        for (path, object) in self.all().into_iter().filter(|(_, object)| object.names > 1) {
-            names.entry(object.stamp.object).or_default().insert(path);
-        }
-        names.into_values().collect()
     }
 
     fn touch(&mut self, object: u64, now: Timestamp) {
