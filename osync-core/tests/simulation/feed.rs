@@ -206,6 +206,12 @@ impl World {
         self.source.feed.free_at = at;
         let at = at.max(self.now + least);
         self.source.feed.settled_at = self.source.feed.settled_at.max(self.now + least);
+        if let Change::Lost { scope, .. } = &change {
+            // All of it is doubted, and what was written lately is sent once more.
+            for path in self.oracle.paths_within(scope) {
+                self.oracle.shaken(&path, at);
+            }
+        }
         let incarnation = self.source.incarnation;
         if self.random.chance(30) && !matches!(change, Change::Fence { .. } | Change::Ready) {
             let again = at + self.random.delay(200_000);

@@ -47,8 +47,9 @@ const SEEDS: u64 = 350;
 /// at another name set older metadata. 90954: names that had been changed through another one were as young as that
 /// was looked at. 129441: a rename at the sink broke a group of which one name was not looked at.
 /// 1544: a file that was still open was left to its writer twice on its way, for ever. 2199023256409: an answer
-/// of an earlier session was given while the next sent names anew.
-const ONCE_FAILED: [u64; 12] = [
+/// of an earlier session was given while the next sent names anew. 2632: a loss had names sent anew while an answer
+/// was on its way.
+const ONCE_FAILED: [u64; 13] = [
     1_020,
     9_184,
     4_096,
@@ -61,6 +62,7 @@ const ONCE_FAILED: [u64; 12] = [
     129_441,
     1_544,
     2_199_023_256_409,
+    2_632,
 ];
 
 /// Names the seed if the engine panics.

@@ -129,6 +129,7 @@ impl MemTree {
         let object = state.lookup(&to).filter(|number| {
             path != to
                 && !to.is_within(&path)
+                && !path.is_within(&to)
                 && !state.objects[number].metadata.kind.is_directory()
         });
         let Some(object) = object else { return false };
