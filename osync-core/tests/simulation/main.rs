@@ -48,8 +48,8 @@ const SEEDS: u64 = 350;
 /// was looked at. 129441: a rename at the sink broke a group of which one name was not looked at.
 /// 1544: a file that was still open was left to its writer twice on its way, for ever. 2199023256409: an answer
 /// of an earlier session was given while the next sent names anew. 2632: a loss had names sent anew while an answer
-/// was on its way.
-const ONCE_FAILED: [u64; 13] = [
+/// was on its way. 1099516629202: a name followed another whose content had been read since it was looked at.
+const ONCE_FAILED: [u64; 14] = [
     1_020,
     9_184,
     4_096,
@@ -63,6 +63,7 @@ const ONCE_FAILED: [u64; 13] = [
     1_544,
     2_199_023_256_409,
     2_632,
+    1_099_516_629_202,
 ];
 
 /// Names the seed if the engine panics.

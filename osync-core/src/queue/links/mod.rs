@@ -179,6 +179,17 @@ impl Links {
         Course::Lead { needs_content: thing.is_new }
     }
 
+    /// Whether the content was read since `seen` was, so that `path` may not be a name of that. Said once of one look:
+    /// a clock may have been set back.
+    pub fn is_overtaken(&mut self, path: &RelPath, seen: &Sighting) -> bool {
+        let Some(thing) = self.thing_of(path) else { return false };
+        let is_overtaken = seen.stamp.changed < thing.sighting.stamp.changed;
+        if is_overtaken {
+            thing.sighting.stamp = seen.stamp;
+        }
+        is_overtaken
+    }
+
     /// `path` is on its way with `work`, as another name of what the sink has if it `follows`.
     pub fn sent(&mut self, path: &RelPath, work: WorkId, follows: bool) {
         if let Some(thing) = self.thing_of(path) {

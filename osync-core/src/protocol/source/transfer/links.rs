@@ -158,6 +158,10 @@ impl Transfer {
         for (name, need, seen) in names {
             let path = crate::queue::mark_set::entry_path(&directory, &name);
             self.note(lane, &path, &seen, need, born, now);
+            if self.links.is_overtaken(&path, &seen) {
+                self.mark(lane, &path, Extent::Entry(need), Urgency::Now, born, now);
+                continue;
+            }
             let course = self.links.course(&path, need, |leader| {
                 begun.contains(leader)
                     || is_under_way(&self.flight.claims, [&self.live, &self.backlog], leader)
