@@ -44,6 +44,30 @@ pub struct Knobs {
     pub readers: usize,
     /// Threads that write the sink.
     pub writers: usize,
+    /// How much travels at once.
+    pub sizes: Sizes,
+}
+
+/// How much travels at once, in bytes: see the fields of [`SourceOptions`] of the same names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// In flight at the most.
+    pub window_bytes_max: u64,
+    /// Small files in one message.
+    pub batch_bytes_max: u64,
+    /// A chunk of a large file.
+    pub chunk_bytes_max: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        let options = SourceOptions::default();
+        Self {
+            window_bytes_max: options.window_bytes_max,
+            batch_bytes_max: options.batch_bytes_max,
+            chunk_bytes_max: options.chunk_bytes_max,
+        }
+    }
 }
 
 impl Knobs {
@@ -51,8 +75,20 @@ impl Knobs {
     #[must_use]
     pub fn defaults() -> Vec<Self> {
         let (source, sink) = (SourceOptions::default(), SinkOptions::default());
-        let of = |join| Self { join, readers: source.readers, writers: sink.writers };
+        let of = |join| Self {
+            join,
+            readers: source.readers,
+            writers: sink.writers,
+            sizes: Sizes::default(),
+        };
         [Join::InProcess, Join::Zmq].map(of).to_vec()
+    }
+
+    /// Over ZeroMQ, with these sizes.
+    #[must_use]
+    pub fn sized(sizes: Sizes) -> Self {
+        let [_, zmq] = Self::defaults()[..] else { unreachable!("there are two ways to join") };
+        Self { sizes, ..zmq }
     }
 
     /// Both ways to join, each with one reader and one writer and as it comes.
@@ -162,7 +198,12 @@ impl Running {
         let source = Arc::new(DirectorySource::open(from).expect("the source"));
         let feed = Box::new(InotifyFeed::new(from).expect("the change feed"));
         let sink = Arc::new(DirectorySink::open(to).expect("the target"));
-        let source_options = SourceOptions::default().with_readers(knobs.readers);
+        let Sizes { window_bytes_max, batch_bytes_max, chunk_bytes_max } = knobs.sizes;
+        let source_options = SourceOptions::default()
+            .with_readers(knobs.readers)
+            .with_window_bytes_max(window_bytes_max)
+            .with_batch_bytes_max(batch_bytes_max)
+            .with_chunk_bytes_max(chunk_bytes_max);
         let sink_options = SinkOptions::default().with_writers(knobs.writers);
         let registered = Arc::new(OnceLock::new());
         let first = Arc::clone(&registered);

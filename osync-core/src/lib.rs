@@ -150,10 +150,12 @@
 //! # Limits
 //!
 //! Linux only. One way only. Regular files with their holes, directories, symbolic links and named pipes, with
-//! extended attributes, access lists and hard links; no sockets or devices. A confirmation says that a
+//! extended attributes, access lists and hard links; sockets and devices with leave
+//! ([`DirectorySource::with_devices`](adapters::fs::source::DirectorySource::with_devices)). A confirmation says that a
 //! version is visible; that it survives a power cut is said apart
-//! ([`SinkOptions::durability`](options::SinkOptions::durability)). An edit made while the source was down that keeps
-//! size and time to the nanosecond is not found. Encryption and admission need keys
+//! ([`SinkOptions::durability`](options::SinkOptions::durability)). An edit made while no source ran that keeps size
+//! and time to the nanosecond is found if the host keeps
+//! [`SourceOptions::horizons`](options::SourceOptions::horizons). Encryption and admission need keys
 //! ([`ZmqTransport`](adapters::transport::zmq::ZmqTransport)). `docs/guarantees.md` in the repository has every promise
 //! with its limits and its tests.
 //!

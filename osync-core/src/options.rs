@@ -35,6 +35,13 @@ pub struct SourceOptions {
     pub extend_bytes_min: Option<u64>,
     /// Whether what travels is compressed; by default [`Compression::Auto`].
     pub compression: Compression,
+    /// Most bytes in flight to one sink: 32 KiB to 4 MiB, by default 4 MiB. Within it the window finds its size by
+    /// itself.
+    pub window_bytes_max: u64,
+    /// Most bytes of small files in one message: 16 KiB to 1 MiB, by default 512 KiB.
+    pub batch_bytes_max: u64,
+    /// Most bytes in one chunk of a large file: 16 KiB to 1 MiB, by default 512 KiB.
+    pub chunk_bytes_max: u64,
     /// Most bytes a second to one sink on the data channel: 1 and up, by default unlimited.
     pub rate_max: Option<u64>,
     /// Most bytes a second of the backlog to one sink: 1 and up, by default unlimited.
@@ -72,6 +79,9 @@ impl Default for SourceOptions {
             delta: Delta::default(),
             extend_bytes_min: Some(16 << 20),
             compression: Compression::default(),
+            window_bytes_max: 4 << 20,
+            batch_bytes_max: 512 << 10,
+            chunk_bytes_max: 512 << 10,
             rate_max: None,
             backlog_rate_max: None,
             removal_limit: RemovalLimit::default(),
@@ -134,6 +144,27 @@ impl SourceOptions {
     #[must_use]
     pub fn with_compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// Sets [`SourceOptions::window_bytes_max`].
+    #[must_use]
+    pub fn with_window_bytes_max(mut self, bytes: u64) -> Self {
+        self.window_bytes_max = bytes.clamp(32 << 10, 4 << 20);
+        self
+    }
+
+    /// Sets [`SourceOptions::batch_bytes_max`].
+    #[must_use]
+    pub fn with_batch_bytes_max(mut self, bytes: u64) -> Self {
+        self.batch_bytes_max = bytes.clamp(16 << 10, 1 << 20);
+        self
+    }
+
+    /// Sets [`SourceOptions::chunk_bytes_max`].
+    #[must_use]
+    pub fn with_chunk_bytes_max(mut self, bytes: u64) -> Self {
+        self.chunk_bytes_max = bytes.clamp(16 << 10, 1 << 20);
         self
     }
 

@@ -44,6 +44,7 @@ const GAIN: f64 = 0.5;
 #[derive(Debug)]
 pub struct Window {
     bytes: f64,
+    bytes_max: f64,
     sent_bytes: u64,
     consumed_bytes: u64,
     /// Sequence, cumulative bytes and time of the messages not yet known to be consumed.
@@ -88,12 +89,14 @@ impl Rate {
 }
 
 impl Window {
-    /// The window of a session that begins.
+    /// The window of a session that begins, of `bytes_max` at the most.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a window is far below 2^52 bytes")]
-    pub fn new() -> Self {
+    pub fn new(bytes_max: u64) -> Self {
+        let bytes_max = bytes_max.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
         Self {
-            bytes: WINDOW_BYTES_START as f64,
+            bytes: WINDOW_BYTES_START.min(bytes_max) as f64,
+            bytes_max: bytes_max as f64,
             sent_bytes: 0,
             consumed_bytes: 0,
             in_flight: VecDeque::new(),
@@ -199,13 +202,7 @@ impl Window {
         let off = if was_full { off.clamp(-1.0, 1.0) } else { off.clamp(-1.0, 0.0) };
         self.bytes = (self.bytes + GAIN * off * fresh_bytes as f64)
             .max(self.rate.within_target_bytes())
-            .clamp(WINDOW_BYTES_MIN as f64, WINDOW_BYTES_MAX as f64);
-    }
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self::new()
+            .clamp(WINDOW_BYTES_MIN as f64, self.bytes_max);
     }
 }
 
@@ -215,7 +212,7 @@ mod tests {
 
     /// A link of `bytes_per_second` with `delay` there and back; returns the window after `seconds`.
     fn settled(bytes_per_second: u64, delay: Duration, seconds: u64) -> u64 {
-        let mut window = Window::new();
+        let mut window = Window::new(WINDOW_BYTES_MAX);
         let start = Instant::now();
         let mut now = start;
         let mut link_free_at = start;
@@ -248,8 +245,23 @@ mod tests {
     }
 
     #[test]
+    fn a_window_is_no_larger_than_it_may_be() {
+        let mut window = Window::new(100_000);
+        let (mut now, mut sent) = (Instant::now(), 0);
+        for sequence in 1..100 {
+            window.on_sent(sequence, 60_000, now);
+            now += Duration::from_micros(100);
+            sent += 60_000;
+            assert!(window.on_credit(sent, sequence, now));
+        }
+
+        assert_eq!(window.size_bytes(), 100_000);
+        assert_eq!(Window::new(1).size_bytes(), WINDOW_BYTES_MIN);
+    }
+
+    #[test]
     fn single_late_messages_do_not_shrink_the_window() {
-        let mut window = Window::new();
+        let mut window = Window::new(WINDOW_BYTES_MAX);
         let mut now = Instant::now();
         let chunk = WINDOW_BYTES_START / 4;
         let mut consumed = 0;
@@ -269,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_busy_machine_does_not_shrink_the_window_below_what_comes_through() {
-        let mut window = Window::new();
+        let mut window = Window::new(WINDOW_BYTES_MAX);
         let mut now = Instant::now();
         let (mut sequence, mut consumed) = (0, 0);
         for turn in 0..2_000 {
@@ -292,7 +304,7 @@ mod tests {
 
     #[test]
     fn credit_beyond_what_was_sent_is_refused() {
-        let mut window = Window::new();
+        let mut window = Window::new(WINDOW_BYTES_MAX);
         window.on_sent(1, 100, Instant::now());
         assert!(!window.on_credit(101, 1, Instant::now()));
         assert_eq!(window.in_flight_bytes(), 100);

@@ -24,14 +24,15 @@ pub struct DataService {
 }
 
 impl DataService {
-    /// The data channel of `session`, whose command channel leads to `control`: the same key holds both.
+    /// The data channel of `session`, whose command channel leads to `control`: the same key holds both. Its window
+    /// has `window_bytes_max` at the most.
     #[must_use]
-    pub fn new(session: &SessionId, control: &PeerId) -> Self {
+    pub fn new(session: &SessionId, control: &PeerId, window_bytes_max: u64) -> Self {
         Self {
             peer: PeerId::new(&session.routing_id()).with_key(control.key()),
             session: session.tag(),
             outbound: Outbound::default(),
-            window: Window::new(),
+            window: Window::new(window_bytes_max),
             sent: 0,
             consumed: 0,
         }

@@ -23,12 +23,6 @@ const LIVE_RESERVE_BYTES: u64 = 256 * 1024;
 const BACKLOG_SHARE: u32 = 20;
 /// Names in one message.
 const BATCH_NAMES_MAX: usize = 256;
-/// Bytes of content in one message: much more falls out of the caches.
-const BATCH_BYTES_MAX: u64 = 512 * 1024;
-/// Bytes in one chunk of a large file at most: more, because each wakes half a dozen threads.
-const CHUNK_BYTES_MAX: u64 = 512 * 1024;
-/// The same on the thinnest link.
-const BATCH_BYTES_MIN: u64 = 16 * 1024;
 /// Longer files travel in chunks.
 pub(super) const INLINE_BYTES_MAX: u64 = 128 * 1024;
 /// What a name costs on the wire besides its content, in bytes, about.
@@ -120,19 +114,6 @@ impl Transfer {
     /// Begins what is known to differ.
     fn start_known(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
         self.start_marks(lane, now, out) || self.start_parcel(lane, now, out)
-    }
-
-    /// Bytes of content in one message at present: a small part of the window.
-    fn batch_bytes_max(&self) -> u64 {
-        let bytes = (self.data.window().size_bytes() / 2).min(self.limits.message_bytes());
-        // A power of two, so that sinks with windows much alike want the same and can share a reading.
-        (1 << bytes.max(1).ilog2()).clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
-    }
-
-    /// Bytes in one chunk at present.
-    pub(super) fn chunk_bytes_max(&self) -> u64 {
-        let bytes = (self.data.window().size_bytes() / 4).min(self.limits.message_bytes());
-        bytes.clamp(BATCH_BYTES_MIN, CHUNK_BYTES_MAX)
     }
 
     /// Takes marks that are due: directories become visits, entries of one directory a message.

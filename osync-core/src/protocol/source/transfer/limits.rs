@@ -1,4 +1,4 @@
-//! How much may be sent a second: in all, and of the backlog alone.
+//! How much may be sent a second, in all and of the backlog alone, and how much in one message.
 
 use std::time::Instant;
 
@@ -10,18 +10,31 @@ use crate::wire::message::Message;
 
 /// What a header is taken to be, in bytes.
 const HEADER_BYTES: u64 = 64;
+/// Content in one message on the thinnest link, in bytes.
+const MESSAGE_BYTES_MIN: u64 = 16 * 1024;
+/// The same on any link: well below the longest payload.
+const MESSAGE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The limits of one sink.
 #[derive(Debug)]
 pub(super) struct Limits {
     all: Option<Allowance>,
     backlog: Option<Allowance>,
+    /// Much more falls out of the caches.
+    batch_bytes_max: u64,
+    /// More than would go through quickest, because each chunk wakes half a dozen threads.
+    chunk_bytes_max: u64,
 }
 
 impl Limits {
     pub(super) fn new(options: &SourceOptions, now: Instant) -> Self {
         let allowance = |rate: Option<u64>| rate.map(|rate| Allowance::new(rate, now));
-        Self { all: allowance(options.rate_max), backlog: allowance(options.backlog_rate_max) }
+        Self {
+            all: allowance(options.rate_max),
+            backlog: allowance(options.backlog_rate_max),
+            batch_bytes_max: options.batch_bytes_max.clamp(MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX),
+            chunk_bytes_max: options.chunk_bytes_max.clamp(MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX),
+        }
     }
 
     pub(super) fn on_time(&mut self, now: Instant) {
@@ -45,13 +58,26 @@ impl Limits {
     }
 
     /// What a message should have at most, in bytes.
-    pub(super) fn message_bytes(&self) -> u64 {
+    fn message_bytes(&self) -> u64 {
         let all = [&self.all, &self.backlog].into_iter().flatten();
         all.map(Allowance::message_bytes).min().unwrap_or(u64::MAX)
     }
 }
 
 impl Transfer {
+    /// Bytes of content in one message at present: a small part of the window.
+    pub(super) fn batch_bytes_max(&self) -> u64 {
+        let bytes = (self.data.window().size_bytes() / 2).min(self.limits.message_bytes());
+        // A power of two, so that sinks with windows much alike want the same and can share a reading.
+        (1 << bytes.max(1).ilog2()).clamp(MESSAGE_BYTES_MIN, self.limits.batch_bytes_max)
+    }
+
+    /// Bytes in one chunk at present.
+    pub(super) fn chunk_bytes_max(&self) -> u64 {
+        let bytes = (self.data.window().size_bytes() / 4).min(self.limits.message_bytes());
+        bytes.clamp(MESSAGE_BYTES_MIN, self.limits.chunk_bytes_max)
+    }
+
     /// Whether `lane` has to wait for a limit.
     pub(super) fn is_beyond_limit(&mut self, lane: Lane, now: Instant) -> bool {
         let is_beyond = self.limits.allowed_at(lane).is_some_and(|at| at > now);

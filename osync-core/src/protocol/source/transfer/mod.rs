@@ -206,7 +206,7 @@ impl Transfer {
         let marks_bytes_max = options.marks_bytes_max / 2;
         Self {
             session: session.tag(),
-            data: DataService::new(session, &control),
+            data: DataService::new(session, &control, options.window_bytes_max),
             control,
             control_outbound: Outbound::default(),
             fidelity,
