@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use crate::program::{Addresses, SOON};
+use crate::relay::start_relay;
 use crate::tree::{self, Pair};
 
 const LARGE_BYTES: usize = 3_000_000;
@@ -44,6 +45,32 @@ fn an_edit_that_puts_size_and_time_back_while_no_source_runs_is_found() {
     pair.assert_equal_within(SOON, "after an orderly end");
     sink.terminate();
     source.terminate();
+}
+
+#[test]
+fn an_edit_that_puts_size_and_time_back_passes_a_relay_that_ended_in_between() {
+    let pair = Pair::new();
+    tree::fill(&pair.source, 5, 4);
+    let copy = pair.target.parent().unwrap().join("copy");
+    let addresses = Addresses::free();
+    let source = addresses.start_source(&pair.source);
+    let relay = start_relay(&pair.target, &addresses);
+    let sink = Addresses::of(&relay).start_sink(&copy);
+    sink.wait_line("in sync: ");
+    pair.assert_copy_within(&copy, SOON, "at first");
+
+    sink.kill();
+    edit(&pair.source.join("d1/e1/f1"));
+    pair.assert_equal_within(SOON, "the relay");
+    relay.kill();
+    // Or it might send to the relay once more what is new to the sink.
+    source.terminate();
+    let relay = start_relay(&pair.target, &addresses);
+    let sink = Addresses::of(&relay).start_sink(&copy);
+
+    pair.assert_copy_within(&copy, SOON, "a sink of the relay");
+    sink.terminate();
+    relay.terminate();
 }
 
 /// Changes a byte and puts the time back.

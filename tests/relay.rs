@@ -6,7 +6,7 @@ use crate::program::{Addresses, Osync, SOON, arguments, start_source};
 use crate::tree::{self, Pair};
 
 /// Starts a relay into `directory` below the source at `upstream`.
-fn start_relay(directory: &std::path::Path, upstream: &Addresses) -> Osync {
+pub(crate) fn start_relay(directory: &std::path::Path, upstream: &Addresses) -> Osync {
     let any = "tcp://127.0.0.1:*";
     let (control, data) = (&upstream.control, &upstream.data);
     Osync::start(arguments![

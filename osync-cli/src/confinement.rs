@@ -1,7 +1,7 @@
 //! Landlock: a sink's process that can open its target and little else, whatever happens inside of it.
 //!
 //! ```text
-//! target, and other directories it was told to use    everything
+//! target, and other directories that it uses          everything
 //! files and lists of keys                              read
 //! /etc /proc /usr /lib /lib64 /run/systemd/resolve     read: names of hosts, mounts, libraries
 //! everything else                                      nothing

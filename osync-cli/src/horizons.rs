@@ -30,8 +30,8 @@ impl Horizons {
     /// Those of the source at the canonical path `source`, in `directory` or where such things belong.
     pub(crate) fn of(directory: Option<&Path>, source: &Path, next: Arc<dyn Monitor>) -> Self {
         let name = blake3::hash(source.as_os_str().as_bytes()).to_hex();
-        let directory = directory.map(Path::to_path_buf).or_else(usual_directory);
-        let file = directory.map(|directory| directory.join(format!("{}.horizons", &name[..16])));
+        let file =
+            place(directory).map(|directory| directory.join(format!("{}.horizons", &name[..16])));
         Self { file, has_warned: AtomicBool::new(false), next }
     }
 
@@ -65,6 +65,11 @@ impl Monitor for Horizons {
             self.next.event(event);
         }
     }
+}
+
+/// The directory for it: `given`, or where such things belong.
+pub(crate) fn place(given: Option<&Path>) -> Option<PathBuf> {
+    given.map(Path::to_path_buf).or_else(usual_directory)
 }
 
 /// As the file hierarchy standards of system services and of users' programs have it.

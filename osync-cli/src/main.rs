@@ -171,6 +171,7 @@ fn relay(arguments: RelayArguments) -> Result<u64, Box<dyn Error>> {
     let renderer = Arc::new(Renderer::install());
     confined.tell(&target);
     let (sink, feed) = RelaySink::new(Arc::new(kept.of_sink(sink_arguments.open(&target)?)));
+    let horizons = Horizons::of(serving.state.as_deref(), &target, renderer.clone());
     let serving_keys = serving.keys(&keys);
     let (downstream, public) = keys::source_transport(&serving_keys)?;
     let source = SourceEndpoint::start(
@@ -178,8 +179,8 @@ fn relay(arguments: RelayArguments) -> Result<u64, Box<dyn Error>> {
         Box::new(feed),
         &downstream,
         &serving.details(),
-        serving.options(),
-        renderer.clone(),
+        serving.options().with_horizons(horizons.known()),
+        Arc::new(horizons),
     )?;
     log::info!("serving {} on {}", target.display(), source.details());
     let announce = |name| discovery::announce(name, &source.details(), public);

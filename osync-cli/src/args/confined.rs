@@ -1,18 +1,18 @@
 //! What may be said of what a process may open.
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::args::{Serving, SinkKeys};
-use crate::confinement;
+use crate::{confinement, horizons};
 
 /// How far the process is to be trusted.
 #[derive(Debug, Args)]
 pub(crate) struct Confined {
-    /// Has the kernel refuse this process everything but DST, its trash, and what it must read: its keys and lists of
+    /// Has the kernel refuse this process everything but DST, its trash and its state, and what it must read: its keys and lists of
     /// keys, and what the system keeps in /etc, /proc, /usr and /lib. Needs Landlock (Linux 5.19). A file
     /// system that is mounted on DST later is out of reach until osync is started again. [default: off]
     #[arg(long)]
@@ -46,6 +46,9 @@ impl Confined {
         if let Some(serving) = serving {
             // A list is replaced by a rename, so it is the directory that has to be read.
             readable.extend(serving.list().map(|list| around(&list)));
+            // Where it cannot be made there is nothing to be kept, as without being confined.
+            let state = horizons::place(serving.state.as_deref());
+            whole.extend(state.filter(|state| fs::create_dir_all(state).is_ok()));
             let details = serving.details();
             let sockets = [&details.control, &details.data].into_iter();
             let sockets = sockets.filter_map(|address| address.strip_prefix("ipc://"));

@@ -65,6 +65,10 @@ pub(crate) struct Serving {
     /// Announces this relay under NAME in the local network, as for `osync source`.
     #[arg(long, value_name = "NAME", value_parser = crate::discovery::instance)]
     announce: Option<String>,
+    /// Keeps in DIR up to when each further sink has everything, as for `osync source`. [default: /var/lib/osync for
+    /// root, else ~/.local/state/osync]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
 }
 
 impl Serving {
