@@ -47,6 +47,24 @@ fn source_and_sink_over_loopback_make_the_trees_equal_and_send_nothing_twice() {
 }
 
 #[test]
+fn what_a_sink_got_that_does_not_say_what_is_durable_is_not_sent_again() {
+    let pair = Pair::new();
+    tree::fill(&pair.source, 4, 5);
+    let run = || {
+        let (source, target) = (&pair.source, &pair.target);
+        let command = arguments!["mirror", source, target, "--once", "--durability", "none"];
+        let (status, log) = Osync::run(command);
+        assert_eq!(status.code(), Some(0), "{log}");
+        pair.assert_equal();
+        files_sent(&log)
+    };
+    assert_eq!(run(), 20);
+    tree::write(&pair.source, "changed", "after the first run");
+
+    assert_eq!([run(), run()], [1, 0]);
+}
+
+#[test]
 fn of_a_hole_of_many_gigabytes_nothing_is_read_or_sent() {
     let pair = Pair::new();
     let huge = File::create(pair.source.join("huge")).unwrap();

@@ -209,7 +209,7 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
         for output in out.drain(..) {
             match output {
                 Output::Horizon { session, asked_at, reached } => {
-                    if let Some(at) = oldest_change_after(asked_at, reached) {
+                    if let Some(at) = oldest_change_after(asked_at, &reached) {
                         self.machine.on_horizon(session, reached, at, &mut told);
                     }
                 }
@@ -255,10 +255,10 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
 /// The oldest time of change that a file can have which changed after `moment`: file systems take it from a clock
 /// that moves on by ticks. At the beginning of a session, a moment that no older change can have: what changes in its
 /// first ticks is reported, and read later still.
-fn oldest_change_after(moment: Instant, reached: Reached) -> Option<Timestamp> {
+fn oldest_change_after(moment: Instant, reached: &Reached) -> Option<Timestamp> {
     let tick = duration(clock_getres(ClockId::RealtimeCoarse))?;
     let clock = duration(clock_gettime(ClockId::RealtimeCoarse))?;
-    let since_epoch = if reached == Reached::Beginning {
+    let since_epoch = if *reached == Reached::Beginning {
         clock.checked_add(2 * tick)
     } else {
         clock.checked_sub(moment.elapsed() + tick)

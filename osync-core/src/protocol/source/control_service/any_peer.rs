@@ -4,6 +4,7 @@ use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::ports::transport::PeerId;
 use crate::protocol::source::peer::{Initialisation, SinkPeer, Termination, Transferring};
+use crate::protocol::source::transfer::Transfer;
 
 /// A sink in any phase.
 #[derive(Debug)]
@@ -35,6 +36,15 @@ impl AnySinkPeer {
             Self::Initialisation(peer) => &peer.control,
             Self::Transfer(peer) => &peer.control,
             Self::Termination(peer) => &peer.control,
+        }
+    }
+
+    /// The transfer, be it that it is ending.
+    pub(super) fn any_transfer(&mut self) -> Option<&mut Transfer> {
+        match self {
+            Self::Transfer(peer) => Some(&mut peer.phase.transfer),
+            Self::Termination(peer) => Some(&mut peer.transferring().transfer),
+            Self::Initialisation(_) => None,
         }
     }
 

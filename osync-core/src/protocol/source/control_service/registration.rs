@@ -183,15 +183,19 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         at: Timestamp,
         out: &mut Vec<Output>,
     ) {
-        let peer = self.peers.values_mut().find(|any| any.session().tag() == session);
-        let Some(peer) = peer else { return };
-        if let AnySinkPeer::Transfer(peer) = peer {
-            peer.phase.transfer.on_reached(reached, at);
-        }
-        if matches!(reached, Reached::Reported(_)) {
-            return;
-        }
-        let sink = peer.id().clone();
+        let sink = if let Reached::Ended(sink) = reached {
+            sink
+        } else {
+            let peer = self.peers.values_mut().find(|any| any.session().tag() == session);
+            let Some(peer) = peer else { return };
+            if let AnySinkPeer::Transfer(peer) = peer {
+                peer.phase.transfer.on_reached(&reached, at);
+            }
+            if matches!(reached, Reached::Reported(_)) {
+                return;
+            }
+            peer.id().clone()
+        };
         let horizons = &mut self.options.horizons;
         if horizons.len() >= NAMES_MAX && !horizons.contains_key(&sink) {
             let oldest = horizons.iter().min_by_key(|(_, at)| **at).map(|(name, _)| name.clone());
@@ -227,9 +231,13 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
 
     /// Ends a session as both ends agreed.
     pub(super) fn retire(&mut self, session: SessionId, out: &mut Vec<Output>) {
-        let Some(any) = self.peers.remove(&session) else { return };
+        let Some(mut any) = self.peers.remove(&session) else { return };
+        let sink = any.id().clone();
+        if let Some(transfer) = any.any_transfer() {
+            transfer.end_horizon(&sink, out);
+        }
         out.push(Output::ForgetAll { session: session.tag() });
-        out.push(Output::Event(Event::Terminated { sink: any.id().clone() }));
+        out.push(Output::Event(Event::Terminated { sink }));
     }
 
     pub(super) fn drop_peer(&mut self, session: SessionId, reason: &str, out: &mut Vec<Output>) {

@@ -6,7 +6,8 @@
 //!
 //! The horizon moves on by the questions that the sink asks ([`sync`]) and by such of the source's own: once one is
 //! answered without problems, and what was confirmed by then is durable, all is there that had happened when it was
-//! asked.
+//! asked. Of a sink that does not say what is durable that is believed a minute later, or when it ends in agreement:
+//! otherwise runs that end within that minute would prove the same files each time.
 //!
 //! While a session lasts, a change is found by its own report. Where that is taken up by a mark of a directory, or may
 //! have been lost, the comparison that comes of it is *doubtful*: files are proven whose time was put back since the
@@ -22,6 +23,7 @@ use crate::model::change::Change;
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
+use crate::model::sink_id::SinkId;
 use crate::model::timestamp::Timestamp;
 use crate::protocol::source::job::Doubt;
 use crate::protocol::source::transfer::results::unread_bytes;
@@ -174,6 +176,11 @@ impl Horizon {
         }
     }
 
+    /// When the last question was asked that has been answered, durable or not.
+    fn last_answered(&self) -> Option<Instant> {
+        self.answered.iter().map(|answered| answered.asked_at).max()
+    }
+
     /// So much is durable: when the last question was asked of which all is.
     fn reached(&mut self, durable: u64, now: Instant) -> Option<Instant> {
         let is_safe = |answered: &&Answered| {
@@ -214,11 +221,11 @@ impl Transfer {
     }
 
     /// Takes when, by the times of files, something was reached.
-    pub(in crate::protocol::source) fn on_reached(&mut self, reached: Reached, at: Timestamp) {
+    pub(in crate::protocol::source) fn on_reached(&mut self, reached: &Reached, at: Timestamp) {
         match reached {
             Reached::Beginning => self.horizon.floor = Some(at),
-            Reached::Reported(by) => self.horizon.reported(by, at),
-            Reached::Durable => {}
+            Reached::Reported(by) => self.horizon.reported(*by, at),
+            Reached::Durable | Reached::Ended(_) => {}
         }
     }
 
@@ -251,6 +258,20 @@ impl Transfer {
     ) {
         self.mark(Lane::Backlog, &RelPath::root(), Extent::Subtree, Urgency::Now, now, now);
         self.on_tick(now, out);
+    }
+
+    /// The session ends in agreement: if the sink never said what is durable, nobody will say more than is known now.
+    pub(in crate::protocol::source) fn end_horizon(
+        &mut self,
+        sink: &SinkId,
+        out: &mut Vec<Output>,
+    ) {
+        if self.flight.confirmed.durable_parts() > 0 {
+            return;
+        }
+        let (session, reached) = (self.session, Reached::Ended(sink.clone()));
+        let last = self.horizon.last_answered();
+        out.extend(last.map(|asked_at| Output::Horizon { session, asked_at, reached }));
     }
 
     /// Tells how far the horizon has come.

@@ -49,6 +49,7 @@ use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
 use crate::model::rel_path::RelPath;
 use crate::model::session_id::SessionId;
+use crate::model::sink_id::SinkId;
 use crate::model::timestamp::Timestamp;
 use crate::model::work_id::WorkId;
 use crate::options::SourceOptions;
@@ -124,7 +125,7 @@ pub enum Output {
 }
 
 /// How far a session has come with all that had happened at some moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reached {
     /// It has only begun: what changed before is read after it.
     Beginning,
@@ -132,6 +133,8 @@ pub enum Reached {
     Reported(Instant),
     /// It is at the sink.
     Durable,
+    /// It is at this sink, which has ended in agreement and never said what is durable.
+    Ended(SinkId),
 }
 
 /// One sink during transfer.
