@@ -2,16 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use osync_core::adapters::feed::channel::{ChannelFeed, ChannelFeedHandle};
 use osync_core::adapters::transport::in_process::InProcessTransport;
 use osync_core::model::change::{Change, Touch};
 use osync_core::model::connection::ConnectionDetails;
+use osync_core::model::metadata::{Metadata, Stamp};
+use osync_core::model::name::Name;
 use osync_core::model::rel_path::RelPath;
 use osync_core::model::sink_id::SinkId;
 use osync_core::options::{SinkOptions, SourceOptions};
+use osync_core::ports::source::{Page, Source, SourceError, SourceFile};
 use osync_core::testing::mem_tree::MemTree;
 use osync_core::{SinkEndpoint, SourceEndpoint};
 
@@ -28,13 +32,43 @@ struct Fleet {
     sinks: Vec<(MemTree, SinkEndpoint)>,
 }
 
+/// A tree of which no file is opened while somebody holds the count of those that were.
+struct Gated {
+    tree: MemTree,
+    openings: Arc<Mutex<usize>>,
+}
+
+impl Source for Gated {
+    fn metadata(&self, path: &RelPath) -> Result<Option<(Metadata, Stamp)>, SourceError> {
+        self.tree.metadata(path)
+    }
+
+    fn list(
+        &self,
+        directory: &RelPath,
+        after: Option<&Name>,
+        limit: usize,
+    ) -> Result<Option<Page>, SourceError> {
+        self.tree.list(directory, after, limit)
+    }
+
+    fn open(&self, path: &RelPath) -> Result<Option<Box<dyn SourceFile>>, SourceError> {
+        *self.openings.lock().unwrap() += 1;
+        self.tree.open(path)
+    }
+}
+
 impl Fleet {
     fn start(tree: MemTree, options: SourceOptions) -> Self {
+        Self::start_with(tree.clone(), Arc::new(tree), options)
+    }
+
+    fn start_with(tree: MemTree, source: Arc<dyn Source>, options: SourceOptions) -> Self {
         let transport = InProcessTransport::new();
         let details = ConnectionDetails { control: "control".into(), data: "data".into() };
         let (feed, handle) = ChannelFeed::new();
         let source = SourceEndpoint::start(
-            Arc::new(tree.clone()),
+            source,
             Box::new(feed),
             &transport,
             &details,
@@ -109,20 +143,28 @@ fn every_sink_gets_everything_and_a_late_one_too() {
 
 #[test]
 fn what_several_sinks_want_at_once_is_read_once() {
-    let mut fleet = Fleet::start(filled(1, 1), SourceOptions::default().with_readers(1));
+    let gate = Arc::new(Mutex::new(0));
+    let gated = Gated { tree: filled(1, 1), openings: Arc::clone(&gate) };
+    let options = SourceOptions::default().with_readers(1);
+    let mut fleet = Fleet::start_with(gated.tree.clone(), Arc::new(gated), options);
     for _ in 0..8 {
         fleet.add_sink();
     }
     fleet.assert_all_equal();
-    let before = fleet.source.transfer_report().readings_shared;
 
-    for round in 0..200 {
-        fleet.write(&format!("d0/g{round}"), "new");
+    let mut openings = gate.lock().unwrap();
+    fleet.write("d0/new", "new");
+    let began = Instant::now();
+    while fleet.source.reports().iter().any(|(_, queue)| queue.in_flight == 0) {
+        assert!(began.elapsed() < DEADLINE, "each sink wants it");
+        thread::sleep(Duration::from_millis(1));
     }
+    *openings = 0;
+    drop(openings);
     fleet.assert_all_equal();
 
-    // Each change is wanted by eight sinks in the same moment.
-    assert!(fleet.source.transfer_report().readings_shared > before);
+    assert!(*gate.lock().unwrap() <= 2, "once by the first, once for all others");
+    assert!(fleet.source.transfer_report().readings_shared >= 6);
     fleet.stop();
 }
 
