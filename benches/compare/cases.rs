@@ -80,6 +80,15 @@ pub(crate) fn small(plan: &Plan) -> Vec<Case> {
     ]
 }
 
+/// Initial copy of 20,000 files of 4 KiB in 200 directories, until all of it is on disk.
+pub(crate) fn durable(plan: &Plan) -> Vec<Case> {
+    let bed = plan.bed();
+    let source = bed.path().join("source");
+    tree::fill(&source, plan.scaled(200), 100, 4 * 1024);
+    let title = format!("durable copy, {} files of 4 KiB", plan.scaled(200) * 100);
+    vec![copies(plan, &title, &source, &bed, &[Tool::OsyncDurable, Tool::RsyncFsync], false)]
+}
+
 /// Copy of a system's files: links, all sizes.
 pub(crate) fn system(plan: &Plan) -> Vec<Case> {
     let bed = plan.bed();

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Every copy is checked against its source before its time counts. Tools take turns, so that a machine
-//! whose speed drifts treats all alike. Nobody syncs to disk.
+//! whose speed drifts treats all alike. Nobody syncs to disk, but where that is what is compared.
 
 mod cases;
 mod curve;
@@ -30,7 +30,8 @@ use crate::report::Case;
 /// Build osync first: it is looked for beside this program.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Which comparisons: small, system, large, curve, changes, live, live-copy; all if none is named.
+    /// Which comparisons: small, durable, system, large, curve, changes, live, live-copy; all if none is named.
+    /// "durable" tells something with a --bed on a disk only.
     cases: Vec<String>,
     /// Runs of each tool, of which the medians are shown.
     #[arg(long, default_value_t = 5)]
@@ -39,7 +40,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
     /// Directory for the trees, about 20 GB at full scale; by default memory.
-    #[arg(long, default_value = "/dev/shm")]
+    #[arg(long, default_value = DEFAULT_BED)]
     bed: PathBuf,
     /// The tree to copy for "system".
     #[arg(long, default_value = "/usr")]
@@ -49,11 +50,15 @@ struct Arguments {
     write: Option<PathBuf>,
 }
 
+/// A file system in memory.
+const DEFAULT_BED: &str = "/dev/shm";
+
 /// A comparison: several tables.
 type Compare = fn(&Plan) -> Vec<Case>;
 
-const COMPARISONS: [(&str, Compare); 7] = [
+const COMPARISONS: [(&str, Compare); 8] = [
     ("small", cases::small),
+    ("durable", cases::durable),
     ("system", cases::system),
     ("large", cases::large),
     ("curve", cases::curve),
@@ -96,19 +101,21 @@ fn head(plan: &Plan, cases: &[String]) -> String {
     let gib = kib >> 20;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let kernel = kernel.split(['-', '\n']).next().unwrap_or_default().to_owned();
-    let Plan { rounds, scale, .. } = plan;
+    let Plan { rounds, scale, bed, .. } = plan;
+    let in_memory = bed.as_os_str() == DEFAULT_BED;
+    let (place, option) = if in_memory { ("in memory", "") } else { ("on a disk", " --bed DIR") };
     let cases = cases.join(" ");
     format!(
         "# Benchmarks\n\n\
          osync beside what people use today: the same trees in one run, tools in turn, medians of {rounds} runs, \
-         each copy checked against its source. Trees in memory, {cores} cores, {gib} GiB, Linux {kernel}. \
-         Read the ratios: absolute times are this machine's. Nobody syncs to disk here. A copy is done once names, content and times are equal; of a change it is also told \
+         each copy checked against its source. Trees {place}, {cores} cores, {gib} GiB, Linux {kernel}. \
+         Read the ratios: absolute times are this machine's. But for the durable copy nobody syncs to disk. A copy is done once names, content and times are equal; of a change it is also told \
          when its content was there: a file that has grown gets its time once it has been proven. CPU time is that of all processes of a run; bytes over loopback count headers, \
          and are 0 for tools that do not use it.\n\n\
          ```sh\n\
          cargo build --release --locked --bin osync && \
          cargo run --release --locked -p osync-benches --bin compare -- --write docs \
-         --rounds {rounds} --scale {scale} {cases}\n\
+         --rounds {rounds} --scale {scale}{option} {cases}\n\
          ```\n\n\
          `compare --help` says how to run less of it. `cargo bench -p osync-benches` measures the parts.\n\n\
          ![how many times as long as osync each tool takes](benchmarks.svg)\n"

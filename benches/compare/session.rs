@@ -28,7 +28,10 @@ impl Session {
         let children = match tool {
             Tool::Osync => {
                 let addresses = addresses();
-                vec![start(osync_source(source, &addresses)), start(osync_sink(target, &addresses))]
+                vec![
+                    start(osync_source(source, &addresses)),
+                    start(osync_sink(target, &addresses, "none")),
+                ]
             }
             Tool::Lsyncd => {
                 let mut lsyncd = quiet("lsyncd");
@@ -60,8 +63,10 @@ impl Session {
             | Tool::Cp
             | Tool::Tar
             | Tool::Rsync
+            | Tool::RsyncFsync
             | Tool::TcpCopy
             | Tool::OsyncKeys
+            | Tool::OsyncDurable
             | Tool::CurveStream => {
                 unreachable!("compared in another way")
             }

@@ -27,12 +27,16 @@ pub(crate) enum Tool {
     Osync,
     /// The same with keys.
     OsyncKeys,
+    /// The same until everything is durable.
+    OsyncDurable,
     /// `cp -a`.
     Cp,
     /// `tar c | tar x`.
     Tar,
     /// `rsync -a` between two directories.
     Rsync,
+    /// The same, with each file synced.
+    RsyncFsync,
     /// `rsync -a` to a daemon on loopback TCP.
     RsyncDaemon,
     /// `unison` between two directories.
@@ -54,9 +58,11 @@ impl Tool {
             Self::OsyncMirror => "osync mirror",
             Self::Osync => "osync source + sink",
             Self::OsyncKeys => "osync source + sink, with keys",
+            Self::OsyncDurable => "osync source + sink, durable",
             Self::Cp => "cp -a",
             Self::Tar => "tar pipe",
             Self::Rsync => "rsync, local",
+            Self::RsyncFsync => "rsync --fsync, local",
             Self::RsyncDaemon => "rsync, daemon",
             Self::Unison => "unison",
             Self::Lsyncd => "lsyncd",
@@ -69,11 +75,13 @@ impl Tool {
     /// Whether it can be run here.
     pub(crate) fn is_installed(self) -> bool {
         let program = match self {
-            Self::OsyncMirror | Self::Osync | Self::OsyncKeys => return osync().is_file(),
+            Self::OsyncMirror | Self::Osync | Self::OsyncKeys | Self::OsyncDurable => {
+                return osync().is_file();
+            }
             Self::TcpCopy | Self::CurveStream => return true,
             Self::Cp => "cp",
             Self::Tar => "tar",
-            Self::Rsync | Self::RsyncDaemon => "rsync",
+            Self::Rsync | Self::RsyncFsync | Self::RsyncDaemon => "rsync",
             Self::Unison => "unison",
             Self::Lsyncd => "lsyncd",
             Self::Syncthing => "syncthing",
@@ -86,9 +94,12 @@ impl Tool {
     pub(crate) fn closeness(self) -> Closeness {
         match self {
             Self::CurveStream => Closeness::None,
-            Self::OsyncMirror | Self::Osync | Self::OsyncKeys | Self::Cp => Closeness::Full,
+            Self::OsyncMirror | Self::Osync | Self::OsyncKeys | Self::OsyncDurable | Self::Cp => {
+                Closeness::Full
+            }
             Self::Tar
             | Self::Rsync
+            | Self::RsyncFsync
             | Self::RsyncDaemon
             | Self::Unison
             | Self::Lsyncd
@@ -111,15 +122,8 @@ impl Tool {
                 finish(mirror);
                 meter.done();
             }
-            Self::Osync => {
-                let addresses = addresses();
-                let mut source = start(osync_source(source, &addresses));
-                let mut sink = osync_sink(target, &addresses);
-                sink.arg("--once");
-                finish(sink);
-                meter.done();
-                terminate(&mut source);
-            }
+            Self::Osync => osync_once(source, target, "none", &mut meter),
+            Self::OsyncDurable => osync_once(source, target, "batch", &mut meter),
             Self::OsyncKeys => {
                 let [ours, theirs] = ["source", "sink"].map(|end| keygen(&work.join(end)));
                 let addresses = addresses();
@@ -128,7 +132,7 @@ impl Tool {
                 source.arg("--key").arg(ours.join("osync.key"));
                 source.arg("--allow").arg(theirs.join("osync.pub"));
                 let mut source = start(source);
-                let mut sink = osync_sink(target, &addresses);
+                let mut sink = osync_sink(target, &addresses, "none");
                 sink.arg("--key").arg(theirs.join("osync.key"));
                 sink.arg("--source-key").arg(ours.join("osync.pub"));
                 sink.arg("--once");
@@ -154,12 +158,13 @@ impl Tool {
                 assert!(out.wait().expect("tar ends").success());
                 meter.done();
             }
-            Self::Rsync => {
+            Self::Rsync | Self::RsyncFsync => {
                 let mut rsync = quiet("rsync");
-                rsync
-                    .args(["-a", "--delete", "--modify-window=-1"])
-                    .arg(inside(source))
-                    .arg(target);
+                rsync.args(["-a", "--delete", "--modify-window=-1"]);
+                if self == Self::RsyncFsync {
+                    rsync.arg("--fsync");
+                }
+                rsync.arg(inside(source)).arg(target);
                 finish(rsync);
                 meter.done();
             }
@@ -220,11 +225,26 @@ pub(crate) fn osync_source(source: &Path, [control, data]: &[String; 2]) -> Comm
 }
 
 /// `osync sink`, ready to start.
-pub(crate) fn osync_sink(target: &Path, [control, data]: &[String; 2]) -> Command {
+pub(crate) fn osync_sink(
+    target: &Path,
+    [control, data]: &[String; 2],
+    durability: &str,
+) -> Command {
     let mut command = quiet(osync());
     command.arg("sink").arg(target).args(["--control", control, "--data", data]);
-    command.args(["--durability", "none"]);
+    command.args(["--durability", durability]);
     command
+}
+
+/// Copies `source` to `target` with both ends.
+fn osync_once(source: &Path, target: &Path, durability: &str, meter: &mut Meter) {
+    let addresses = addresses();
+    let mut source = start(osync_source(source, &addresses));
+    let mut sink = osync_sink(target, &addresses, durability);
+    sink.arg("--once");
+    finish(sink);
+    meter.done();
+    terminate(&mut source);
 }
 
 /// A pair of keys in `directory`.

@@ -108,7 +108,8 @@ fn write(file: &Path, all: &BTreeMap<SinkId, Timestamp>) -> io::Result<()> {
     if let Some(directory) = file.parent() {
         fs::create_dir_all(directory)?;
     }
-    let beside = file.with_extension("new");
+    // Another source of the same directory may do so in the same moment.
+    let beside = file.with_extension(format!("new-{}", std::process::id()));
     let mut new = File::create(&beside)?;
     for (sink, at) in all {
         writeln!(new, "{} {} {sink}", at.seconds, at.nanoseconds)?;
