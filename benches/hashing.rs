@@ -76,7 +76,7 @@ fn search(criterion: &mut Criterion, basis: &[u8], file: &[u8]) {
                 matcher.extend(&sums).expect("the sums of all blocks");
                 let (mut rest, mut ops) = (file, Vec::new());
                 while matcher.step(LITERAL_BYTES_MAX, &mut ops) == Want::Bytes {
-                    let room = matcher.room();
+                    let room = matcher.room(rest.len());
                     let bytes = room.len().min(rest.len());
                     room[..bytes].copy_from_slice(&rest[..bytes]);
                     rest = &rest[bytes..];
