@@ -11,9 +11,9 @@ use std::thread;
 use zmq::{Context, CurveKeyPair, Message, SNDMORE, Socket};
 
 /// The longest chunk that osync sends of a large file.
-const CHUNK_BYTES: usize = 512 * 1024;
+const CHUNK_BYTES: usize = 1024 * 1024;
 /// Chunks in a pipe each way: with those in the buffers of the kernel about osync's largest window.
-const PIPE_MESSAGES_MAX: i32 = 8;
+const PIPE_MESSAGES_MAX: i32 = 4;
 /// About as long as osync's.
 const HEADER: [u8; 32] = [7; 32];
 

@@ -40,7 +40,7 @@ pub struct SourceOptions {
     pub window_bytes_max: u64,
     /// Most bytes of small files in one message: 16 KiB to 1 MiB, by default 512 KiB.
     pub batch_bytes_max: u64,
-    /// Most bytes in one chunk of a large file: 16 KiB to 1 MiB, by default 512 KiB.
+    /// Most bytes in one chunk of a large file: 16 KiB to 1 MiB, by default 1 MiB.
     pub chunk_bytes_max: u64,
     /// Most bytes a second to one sink on the data channel: 1 and up, by default unlimited.
     pub rate_max: Option<u64>,
@@ -81,7 +81,7 @@ impl Default for SourceOptions {
             compression: Compression::default(),
             window_bytes_max: 4 << 20,
             batch_bytes_max: 512 << 10,
-            chunk_bytes_max: 512 << 10,
+            chunk_bytes_max: 1 << 20,
             rate_max: None,
             backlog_rate_max: None,
             removal_limit: RemovalLimit::default(),

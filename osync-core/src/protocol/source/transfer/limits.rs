@@ -22,7 +22,7 @@ pub(super) struct Limits {
     backlog: Option<Allowance>,
     /// Much more falls out of the caches.
     batch_bytes_max: u64,
-    /// More than would go through quickest, because each chunk wakes half a dozen threads.
+    /// Large, because each chunk wakes half a dozen threads at either end.
     chunk_bytes_max: u64,
 }
 
