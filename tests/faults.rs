@@ -1,5 +1,6 @@
 //! Ends that die and come back while the tree changes, and ends that are asked to go.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -111,15 +112,25 @@ fn both_signals_end_every_command_in_time_with_code_0() {
 fn a_second_signal_ends_at_once() {
     let pair = Pair::new();
     let addresses = Addresses::free();
-    let sink = addresses.start_sink(&pair.target);
-    sink.wait_line("keeping ");
+    let source = addresses.start_source(&pair.source);
+    let mut sink = addresses.start_sink(&pair.target);
+    sink.wait_line("in sync: ");
+    // It agrees to no end, so the sink waits for it.
+    source.signal(Signal::STOP);
+    wait_status(&source, |status| status.contains("\nState:\tT"));
 
-    // Stopped, it sees both at once when it goes on.
-    sink.signal(Signal::STOP);
     sink.signal(Signal::INT);
+    wait_status(&sink, |status| status.contains("\nShdPnd:\t0000000000000000"));
+    assert!(sink.is_running(), "{}", sink.log());
     sink.signal(Signal::TERM);
-    sink.signal(Signal::CONT);
 
     let (status, log) = sink.wait_exit(Duration::from_secs(5));
-    assert!([Some(128 + 2), Some(128 + 15)].contains(&status.code()), "{status} {log}");
+    assert_eq!(status.code(), Some(128 + 15), "{status} {log}");
+    source.kill();
+}
+
+/// Waits until what the kernel tells of a process is as wanted.
+fn wait_status(process: &Osync, is_so: impl Fn(&str) -> bool) {
+    let read = || fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    wait::for_value(SOON, || is_so(&read()).then_some(()), read);
 }

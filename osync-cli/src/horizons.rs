@@ -1,6 +1,7 @@
 //! What a source keeps from one run to the next: up to when each sink has everything.
 //!
-//! A file of lines, one a sink: seconds and nanoseconds since 1970, and the sink's name.
+//! A file of lines, one a sink: seconds and nanoseconds since 1970, and the sink's name. It may lie in the tree of the
+//! source, where writing it is a change that moves the horizon; so it is not written for every move.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -8,8 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use osync_core::model::sink_id::SinkId;
 use osync_core::model::timestamp::Timestamp;
@@ -18,12 +19,25 @@ use osync_core::ports::monitor::{Event, Monitor};
 /// Longer files are none of ours.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
+/// What comes sooner after it was written last waits for the next, or the end: longer than it takes until the change
+/// that writing was has moved the horizon. Who is killed meanwhile has a few more files proven at the next start.
+const WRITE_INTERVAL: Duration = Duration::from_secs(20);
+
 /// Keeps what a source tells of its horizons and passes all other events on.
 pub(crate) struct Horizons {
     /// `None`: there is no place for it.
     file: Option<PathBuf>,
-    has_warned: AtomicBool,
+    news: Mutex<News>,
     next: Arc<dyn Monitor>,
+}
+
+/// What has been told and not written.
+#[derive(Default)]
+struct News {
+    by_sink: BTreeMap<SinkId, Timestamp>,
+    /// When each was written last.
+    written: BTreeMap<SinkId, Instant>,
+    has_warned: bool,
 }
 
 impl Horizons {
@@ -32,7 +46,7 @@ impl Horizons {
         let name = blake3::hash(source.as_os_str().as_bytes()).to_hex();
         let file =
             place(directory).map(|directory| directory.join(format!("{}.horizons", &name[..16])));
-        Self { file, has_warned: AtomicBool::new(false), next }
+        Self { file, news: Mutex::default(), next }
     }
 
     /// What earlier runs have told.
@@ -41,19 +55,39 @@ impl Horizons {
     }
 
     fn keep(&self, sink: &SinkId, at: Timestamp) {
-        let Some(file) = &self.file else { return };
+        // Whatever panicked left maps that hold what was told.
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        news.by_sink.insert(sink.clone(), at);
+        let last = news.written.get(sink);
+        if last.is_none_or(|last| last.elapsed() >= WRITE_INTERVAL) {
+            self.write_news(&mut news);
+        }
+    }
+
+    fn write_news(&self, news: &mut News) {
+        let by_sink = std::mem::take(&mut news.by_sink);
+        let Some(file) = self.file.as_ref().filter(|_| !by_sink.is_empty()) else { return };
+        let now = Instant::now();
+        news.written.extend(by_sink.keys().map(|sink| (sink.clone(), now)));
         let written = read(file).and_then(|mut all| {
-            all.insert(sink.clone(), at);
+            all.extend(by_sink);
             write(file, &all)
         });
         if let Err(error) = written
-            && !self.has_warned.swap(true, Ordering::Relaxed)
+            && !std::mem::replace(&mut news.has_warned, true)
         {
             log::warn!(
                 "{}: {error}: edits that put size and time back while no source runs will not be found (--state DIR)",
                 file.display()
             );
         }
+    }
+}
+
+impl Drop for Horizons {
+    fn drop(&mut self) {
+        let mut news = std::mem::take(self.news.get_mut().unwrap_or_else(PoisonError::into_inner));
+        self.write_news(&mut news);
     }
 }
 
@@ -115,4 +149,31 @@ fn write(file: &Path, all: &BTreeMap<SinkId, Timestamp>) -> io::Result<()> {
         writeln!(new, "{} {} {sink}", at.seconds, at.nanoseconds)?;
     }
     fs::rename(beside, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moves_in_a_row_are_written_once_and_the_last_at_the_end() {
+        let state = tempfile::tempdir().unwrap();
+        let tree = Path::new("/some/tree");
+        let sink = |name: &str| SinkId::new(name).unwrap();
+        let at = |seconds| Timestamp { seconds, nanoseconds: 7 };
+        let horizons = Horizons::of(Some(state.path()), tree, Arc::new(()));
+        let tell = |name, seconds| {
+            horizons.event(&Event::Horizon { sink: sink(name), at: at(seconds) });
+            horizons.known()
+        };
+
+        assert_eq!(tell("a", 1), BTreeMap::from([(sink("a"), at(1))]));
+        assert_eq!(tell("a", 6), BTreeMap::from([(sink("a"), at(1))]));
+        assert_eq!(tell("b", 7), BTreeMap::from([(sink("a"), at(6)), (sink("b"), at(7))]));
+        assert_eq!(tell("b", 12), BTreeMap::from([(sink("a"), at(6)), (sink("b"), at(7))]));
+
+        drop(horizons);
+        let known = Horizons::of(Some(state.path()), tree, Arc::new(())).known();
+        assert_eq!(known, BTreeMap::from([(sink("a"), at(6)), (sink("b"), at(12))]));
+    }
 }

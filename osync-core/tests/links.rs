@@ -233,6 +233,25 @@ fn what_may_have_been_seen_earlier_than_something_else_is_looked_at_once_more() 
 }
 
 #[test]
+fn a_look_from_before_the_content_was_read_names_nothing_until_it_is_repeated() {
+    let mut links = Links::new(1 << 20, true);
+    let (a, b) = (path(0), path(2));
+    let (old, new) = (sighting(1, 2, 0, 1), sighting(1, 2, 0, 2));
+    links.see(&a, &new, true);
+    links.sent_whole(&a, WorkId(1), &new);
+    links.confirmed(&a, WorkId(1));
+
+    links.see(&b, &old, false);
+    assert!(links.is_overtaken(&b, &old));
+    // Should a clock have gone back, that is the end of it.
+    links.see(&b, &old, false);
+    assert!(!links.is_overtaken(&b, &old));
+
+    links.see(&b, &new, false);
+    assert!(!links.is_overtaken(&b, &new));
+}
+
+#[test]
 fn of_what_is_moved_to_the_place_of_another_name_all_names_are_looked_at() {
     let mut links = Links::new(1 << 20, true);
     let (a, b, c) = (path(0), path(1), path(4));
