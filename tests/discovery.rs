@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::keys::keygen;
@@ -22,7 +23,7 @@ struct Network {
 impl Network {
     /// Two hosts; `None`, with the reason printed, where this cannot be had.
     fn new() -> Option<Self> {
-        let id = process::id();
+        let id = id();
         let [a, b] = ["a", "b"].map(|end| format!("osync-{id}-{end}"));
         let (cable_a, cable_b) = (format!("osa{id}"), format!("osb{id}"));
         let steps = [
@@ -38,7 +39,7 @@ impl Network {
 
     /// One host, whose cable ends in itself; `None` as above.
     fn one_host() -> Option<Self> {
-        let name = format!("osync-{}-one", process::id());
+        let name = format!("osync-{}-one", id());
         let steps = [
             format!("-n {name} link set lo up"),
             format!("-n {name} link add inner type veth peer name outer"),
@@ -91,6 +92,12 @@ impl Drop for Network {
             ip(&format!("netns del {name}"));
         }
     }
+}
+
+/// For names that no other test has.
+fn id() -> String {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    format!("{}-{}", process::id(), MADE.fetch_add(1, Ordering::Relaxed))
 }
 
 fn ip(arguments: &str) -> bool {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use osync_core::compare::delta::matcher::{Matcher, Want};
 use osync_core::compare::delta::proof::Proof;
-use osync_core::compare::delta::script::Op;
+use osync_core::compare::delta::script::{OPS_MAX, Op, Script};
 use osync_core::compare::delta::signature::Signature;
 use osync_core::compare::delta::sums::{self, Key, SUM_BYTES, Sum};
 use proptest::prelude::*;
@@ -37,8 +37,13 @@ fn search(file: &[u8], basis: &[u8], block_bytes: u32, cuts: Cuts, holds_back: b
     let mut rest = file;
     let mut ops = Vec::new();
     loop {
-        match matcher.step(literal_max, &mut ops) {
+        let mut found = Vec::new();
+        let want = matcher.step(literal_max, &mut found);
+        assert!(found.len() <= OPS_MAX);
+        ops.append(&mut found);
+        match want {
             Want::Nothing => break,
+            Want::Room => {}
             Want::Sums => matcher.extend(sums.next().expect("it asks for what there is")).unwrap(),
             Want::Bytes if rest.is_empty() => matcher.end(),
             Want::Bytes => {
@@ -190,12 +195,16 @@ proptest! {
         matcher.room(file.len()).copy_from_slice(&file);
         matcher.filled(file.len());
         matcher.end();
-        prop_assert_eq!(matcher.step(500, &mut ops), Want::Nothing);
-        for op in ops {
-            if let Op::Copy { first, count } = op {
-                prop_assert!(first + count <= matcher.signature().blocks());
+        let mut want = Want::Room;
+        while want == Want::Room {
+            want = matcher.step(500, &mut ops);
+            for op in ops.drain(..) {
+                if let Op::Copy { first, count } = op {
+                    prop_assert!(first + count <= matcher.signature().blocks());
+                }
             }
         }
+        prop_assert_eq!(want, Want::Nothing);
     }
 }
 
@@ -216,6 +225,33 @@ fn one_change_costs_about_a_block() {
         let most = most * block_bytes as usize;
         assert!(found.literal_bytes <= most, "{} bytes, {most} at most", found.literal_bytes);
     }
+}
+
+#[test]
+fn what_was_held_back_is_said_a_copy_at_a_time() {
+    const BLOCK_BYTES: usize = 4 << 20;
+    const BLOCKS: u32 = 10_000;
+    let mut script = Script::new(&KEY, BLOCK_BYTES, true);
+    for block in 0..BLOCKS {
+        script.copy(block, &[0; sums::ID_BYTES]);
+    }
+    script.limit_literals(100);
+    script.literal(b"40 GB later");
+
+    let (mut said, mut is_all) = (Vec::new(), false);
+    while !is_all {
+        let mut ops = Vec::new();
+        is_all = script.take(&mut ops);
+        let longest = ops.iter().map(|op| match op {
+            Op::Copy { count, .. } => *count as usize * BLOCK_BYTES,
+            Op::Literal(bytes) => bytes.len(),
+        });
+        assert!(longest.sum::<usize>() <= 8 << 20, "a few milliseconds of the sink's time");
+        said.append(&mut ops);
+    }
+
+    let copies = said.iter().filter(|op| matches!(op, Op::Copy { .. }));
+    assert_eq!((copies.count(), said.len()), (5_000, 5_001));
 }
 
 #[test]
@@ -252,6 +288,7 @@ fn checksums_that_collide_on_purpose_are_not_hashed_for_ever() {
         let count = room.len();
         matcher.filled(count);
         assert_eq!(matcher.step(1 << 18, &mut ops), Want::Bytes);
+        ops.clear();
     }
 
     // 16 MiB with a hash of 32 KiB at each byte: 500 GiB.

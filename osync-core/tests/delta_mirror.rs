@@ -6,14 +6,17 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use osync_core::Mirror;
 use osync_core::adapters::feed::channel::{ChannelFeed, ChannelFeedHandle};
 use osync_core::adapters::fs::sink::DirectorySink;
+use osync_core::compare::delta::sums;
 use osync_core::model::change::{Change, Touch};
 use osync_core::model::rel_path::RelPath;
 use osync_core::options::{Delta, SinkOptions, SourceOptions};
+use osync_core::ports::monitor::{Event, Monitor};
 use osync_core::ports::sink::Sink;
 use osync_core::testing::mem_tree::MemTree;
 use tempfile::TempDir;
@@ -48,10 +51,19 @@ impl Pair {
 
 /// A mirror of a tree with one large file into `sink`, in sync.
 fn start(sink: Arc<dyn Sink>, options: SourceOptions) -> (MemTree, ChannelFeedHandle, Mirror) {
+    start_watched(sink, options, Arc::new(()))
+}
+
+/// The same, whose events `monitor` hears.
+fn start_watched(
+    sink: Arc<dyn Sink>,
+    options: SourceOptions,
+    monitor: Arc<dyn Monitor>,
+) -> (MemTree, ChannelFeedHandle, Mirror) {
     let source = MemTree::new();
     source.write("d/big", noise(SIZE, 1));
     let (feed, handle) = ChannelFeed::new();
-    let (tree, monitor) = (Arc::new(source.clone()), Arc::new(()));
+    let tree = Arc::new(source.clone());
     let mirror =
         Mirror::start(tree, Box::new(feed), sink, options, SinkOptions::default(), monitor);
     let mirror = mirror.unwrap();
@@ -99,6 +111,28 @@ fn of_a_changed_large_file_only_the_change_travels() {
 
         assert!(wire_bytes < change_bytes + 8_000, "{wire_bytes} bytes for {change_bytes}");
     }
+}
+
+#[test]
+fn a_byte_more_in_each_block_costs_no_session() {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&ended);
+    let monitor = move |event: &Event| {
+        count.fetch_add(usize::from(matches!(event, Event::Disconnected { .. })), Ordering::SeqCst);
+    };
+    let sink = MemTree::starting_at(2_000_000_000);
+    let options = SourceOptions::default().with_delta(Delta::Always);
+    let (source, feed, mirror) = start_watched(Arc::new(sink.clone()), options, Arc::new(monitor));
+    let content = noise(SIZE, 1);
+    let block_bytes = sums::block_bytes(SIZE as u64).unwrap() as usize;
+
+    let blocks = content.chunks(block_bytes).flat_map(|block| [block, b"!"].concat());
+    source.write("d/big", blocks.collect::<Vec<u8>>());
+    report(&feed);
+    wait_in_sync(&mirror);
+
+    assert_eq!(source.diff(&sink), [""; 0]);
+    assert_eq!(ended.load(Ordering::SeqCst), 0);
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub enum Want {
     Bytes,
     /// More sums: [`Matcher::extend`].
     Sums,
+    /// That somebody takes away what it has found, of which there is more.
+    Room,
     /// Nothing: the file has been gone through.
     Nothing,
 }
@@ -155,28 +157,36 @@ impl Matcher {
     }
 
     /// Goes on as far as possible; what it finds is appended to `ops`, in literals of `literal_bytes_max`
-    /// bytes at most.
+    /// bytes at most, and no more than [`OPS_MAX`] of them.
+    ///
+    /// [`OPS_MAX`]: crate::compare::delta::script::OPS_MAX
     pub fn step(&mut self, literal_bytes_max: usize, ops: &mut Vec<Op>) -> Want {
         let literal_bytes_max = literal_bytes_max.clamp(1, self.literal_bytes_max);
         self.script.limit_literals(literal_bytes_max);
         loop {
+            if !self.script.take(ops) {
+                return Want::Room;
+            }
+            if self.script.has_ended() {
+                return Want::Nothing;
+            }
             if self.scan - self.start >= literal_bytes_max {
-                self.say_literal(self.scan, ops);
+                self.say_literal(self.scan);
             }
             if !self.is_searching {
                 self.scan = self.end.min(self.start + literal_bytes_max);
                 if self.scan < self.end || self.scan - self.start >= literal_bytes_max {
                     continue;
                 }
-                self.say_literal(self.scan, ops);
+                self.say_literal(self.scan);
                 if !self.is_ended {
                     return Want::Bytes;
                 }
-                self.script.end(self.signature.blocks(), ops);
-                return Want::Nothing;
+                self.script.end(self.signature.blocks());
+                continue;
             }
             if let Some(block) = self.expected {
-                match self.try_expected(block, ops) {
+                match self.try_expected(block) {
                     Some(want) => return want,
                     None => continue,
                 }
@@ -186,13 +196,13 @@ impl Matcher {
                 if !self.is_ended {
                     return Want::Bytes;
                 }
-                self.say_tail(ops);
-                return Want::Nothing;
+                self.say_tail();
+                continue;
             }
             if self.waits_for_sums() {
                 return Want::Sums;
             }
-            self.roll(literal_bytes_max, ops);
+            self.roll(literal_bytes_max);
             if self.place == Place::Tried {
                 return Want::Bytes;
             }
@@ -200,7 +210,7 @@ impl Matcher {
     }
 
     /// Tries `block` here; `None` if there is an answer.
-    fn try_expected(&mut self, block: u32, ops: &mut Vec<Op>) -> Option<Want> {
+    fn try_expected(&mut self, block: u32) -> Option<Want> {
         let length = self.signature.length_of(block);
         if length > 0 && block >= self.signature.known() {
             return Some(Want::Sums);
@@ -213,7 +223,7 @@ impl Matcher {
             if self.signature.has_weak(block, sums::weak(window)) {
                 let id = sums::id(&self.key, window);
                 if self.signature.has_id(block, &id) {
-                    self.accept(block, &id, ops);
+                    self.accept(block, &id);
                     return None;
                 }
             }
@@ -225,7 +235,7 @@ impl Matcher {
     }
 
     /// Searches on until a block is found, the gap is to be said, or bytes run out.
-    fn roll(&mut self, literal_bytes_max: usize, ops: &mut Vec<Op>) {
+    fn roll(&mut self, literal_bytes_max: usize) {
         let block_bytes = self.signature.block_bytes();
         if self.place == Place::Fresh {
             self.rolling.restart(&self.data[self.scan..self.scan + block_bytes]);
@@ -236,7 +246,7 @@ impl Matcher {
             if std::mem::replace(&mut self.place, Place::Rolling) != Place::Tried
                 && let Some((block, id)) = self.find(self.rolling.weak())
             {
-                self.accept(block, &id, ops);
+                self.accept(block, &id);
                 return;
             }
             let next = self.scan + block_bytes;
@@ -336,9 +346,9 @@ impl Matcher {
     }
 
     /// Takes `block` as what lies here.
-    fn accept(&mut self, block: u32, id: &sums::Id, ops: &mut Vec<Op>) {
-        self.say_literal(self.scan, ops);
-        self.script.copy(block, id, ops);
+    fn accept(&mut self, block: u32, id: &sums::Id) {
+        self.say_literal(self.scan);
+        self.script.copy(block, id);
         self.scan += self.signature.length_of(block);
         self.start = self.scan;
         self.expected = Some(block + 1);
@@ -346,13 +356,13 @@ impl Matcher {
     }
 
     /// Says the bytes up to `until` as they are.
-    fn say_literal(&mut self, until: usize, ops: &mut Vec<Op>) {
-        self.script.literal(&self.data[self.start..until], ops);
+    fn say_literal(&mut self, until: usize) {
+        self.script.literal(&self.data[self.start..until]);
         self.start = until;
     }
 
     /// Says what is left once no whole block fits any more: the last block of the basis may be shorter.
-    fn say_tail(&mut self, ops: &mut Vec<Op>) {
+    fn say_tail(&mut self) {
         if let Some(block) = self.signature.blocks().checked_sub(1) {
             let length = self.signature.length_of(block);
             if length < self.signature.block_bytes() && length <= self.end - self.start {
@@ -361,12 +371,12 @@ impl Matcher {
                 let id = sums::id(&self.key, window);
                 if self.signature.has_weak(block, weak) && self.signature.has_id(block, &id) {
                     self.scan = self.end - length;
-                    self.accept(block, &id, ops);
+                    self.accept(block, &id);
                 }
             }
         }
         self.scan = self.end;
-        self.say_literal(self.end, ops);
-        self.script.end(self.signature.blocks(), ops);
+        self.say_literal(self.end);
+        self.script.end(self.signature.blocks());
     }
 }
