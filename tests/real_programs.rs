@@ -4,9 +4,12 @@
 
 use std::path::Path;
 
+use rustix::process::Signal;
+
 use crate::program::{SOON, start_source};
 use crate::shell::{is_installed, run};
 use crate::tree::{self, Pair};
+use crate::wait;
 
 /// One program: what it needs, what it does to the source in several steps, and how it checks a copy.
 struct Program<'a> {
@@ -188,6 +191,14 @@ fn replicate(program: &Program<'_>) {
         pair.assert_equal_within(SOON, step);
     }
 
+    // What never held still while it was read is read whole a moment later.
+    let has_no_problems = || {
+        source.signal(Signal::USR1);
+        let log = source.log();
+        let (_, report) = log.rsplit_once("report: QueueReport")?;
+        report.contains(" problems: 0,").then_some(())
+    };
+    wait::for_value(SOON, has_no_problems, || source.log());
     sink.terminate();
     source.terminate();
     pair.assert_equal();
