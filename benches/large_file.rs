@@ -1,10 +1,7 @@
 //! A large file, end to end: 256 MiB into an empty target, in chunks.
 
-use std::fs;
-use std::time::Duration;
-
 use criterion::{Criterion, Throughput};
-use osync_benches::{Bed, Knobs, group};
+use osync_benches::{Bed, Knobs, group, time_copies};
 
 const FILE_BYTES: usize = 256 << 20;
 
@@ -13,16 +10,8 @@ fn large_file(criterion: &mut Criterion) {
     let mut group = group(criterion, "large_file", Throughput::Bytes(FILE_BYTES as u64));
     for knobs in Knobs::defaults() {
         group.bench_function(knobs.name(), |bencher| {
-            bencher.iter_custom(|iterations| {
-                let mut total = Duration::ZERO;
-                for _ in 0..iterations {
-                    let target = bed.new_target();
-                    let (took, report) = bed.replicate(&target, knobs);
-                    assert_eq!(report.content_bytes, FILE_BYTES as u64);
-                    total += took;
-                    fs::remove_dir_all(target).expect("the target can be removed");
-                }
-                total
+            time_copies(bencher, &mut bed, knobs, |report| {
+                report.content_bytes == FILE_BYTES as u64
             });
         });
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
+use criterion::{Bencher, BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use osync_core::adapters::feed::inotify::InotifyFeed;
 use osync_core::adapters::fs::sink::DirectorySink;
 use osync_core::adapters::fs::source::DirectorySource;
@@ -279,6 +279,27 @@ impl Running {
             }
         }
     }
+}
+
+/// Times how long it takes to copy what is in `bed` into an empty target, again and again; each copy must be as
+/// `is_whole` has it.
+pub fn time_copies(
+    bencher: &mut Bencher<'_>,
+    bed: &mut Bed,
+    knobs: Knobs,
+    is_whole: impl Fn(&TransferReport) -> bool,
+) {
+    bencher.iter_custom(|iterations| {
+        let mut total = Duration::ZERO;
+        for _ in 0..iterations {
+            let target = bed.new_target();
+            let (took, report) = bed.replicate(&target, knobs);
+            assert!(is_whole(&report), "{report:?}");
+            total += took;
+            fs::remove_dir_all(target).expect("the target can be removed");
+        }
+        total
+    });
 }
 
 /// A group whose iterations are long: few samples, each as long as the others.

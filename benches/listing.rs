@@ -8,58 +8,53 @@ use osync_benches::Bed;
 use osync_core::adapters::fs::source::DirectorySource;
 use osync_core::compare::listing;
 use osync_core::model::fidelity::Fidelity;
+use osync_core::model::name::Name;
 use osync_core::model::rel_path::RelPath;
 use osync_core::ports::source::Source;
 
 const FILES: usize = 10_000;
 const PAGES: [usize; 3] = [64, 1_024, 16_384];
 
+/// Goes through the directory by what `page` tells of the names after one: how many, and the last if more follow.
+fn pages(
+    criterion: &mut Criterion,
+    name: &str,
+    page: impl Fn(Option<&Name>, usize) -> (usize, Option<Name>),
+) {
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(FILES as u64));
+    for limit in PAGES {
+        group.bench_with_input(BenchmarkId::from_parameter(limit), &limit, |bencher, limit| {
+            bencher.iter(|| {
+                let (mut listed, mut after) = page(None, *limit);
+                while let Some(last) = after {
+                    let (more, next) = page(Some(&last), *limit);
+                    (listed, after) = (listed + more, next);
+                }
+                assert_eq!(listed, FILES);
+            });
+        });
+    }
+    group.finish();
+}
+
 fn listing(criterion: &mut Criterion) {
     let bed = Bed::filled(1, FILES, 0);
     let source = DirectorySource::open(&bed.source()).expect("the source");
     let directory = RelPath::new(b"d00000").expect("a path");
 
-    let mut group = criterion.benchmark_group("list");
-    group.throughput(Throughput::Elements(FILES as u64));
-    for limit in PAGES {
-        group.bench_with_input(BenchmarkId::from_parameter(limit), &limit, |bencher, limit| {
-            bencher.iter(|| {
-                let (mut after, mut listed) = (None, 0);
-                loop {
-                    let page = source.list(&directory, after.as_ref(), *limit);
-                    let page = page.expect("it can be listed").expect("it is there");
-                    listed += page.entries.len();
-                    if !page.has_more {
-                        assert_eq!(listed, FILES);
-                        break;
-                    }
-                    after = page.entries.last().map(|entry| entry.name.clone());
-                }
-            });
-        });
-    }
-    group.finish();
-
-    let mut group = criterion.benchmark_group("names");
-    group.throughput(Throughput::Elements(FILES as u64));
-    for limit in PAGES {
-        group.bench_with_input(BenchmarkId::from_parameter(limit), &limit, |bencher, limit| {
-            bencher.iter(|| {
-                let (mut after, mut listed) = (None, 0);
-                loop {
-                    let page = source.names(&directory, after.as_ref(), *limit);
-                    let page = page.expect("it can be listed").expect("it is there");
-                    listed += page.names.len();
-                    if !page.has_more {
-                        assert_eq!(listed, FILES);
-                        break;
-                    }
-                    after = page.names.last().map(|(name, _)| name.clone());
-                }
-            });
-        });
-    }
-    group.finish();
+    pages(criterion, "list", |after, limit| {
+        let page = source.list(&directory, after, limit).expect("it can be listed");
+        let page = page.expect("it is there");
+        let last = page.entries.last().map(|entry| entry.name.clone());
+        (page.entries.len(), last.filter(|_| page.has_more))
+    });
+    pages(criterion, "names", |after, limit| {
+        let page = source.names(&directory, after, limit).expect("it can be listed");
+        let page = page.expect("it is there");
+        let last = page.names.last().map(|(name, _)| name.clone());
+        (page.names.len(), last.filter(|_| page.has_more))
+    });
 
     let page = source.list(&directory, None, FILES).expect("it can be listed");
     let entries = page.expect("it is there").entries;

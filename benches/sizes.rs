@@ -1,11 +1,8 @@
 //! How much to send at once, end to end over ZeroMQ: the window and the chunk with a file of 256 MiB, the batch with
 //! 10,000 files of 4 KiB. Of each a few sizes up to the largest that is allowed.
 
-use std::fs;
-use std::time::Duration;
-
 use criterion::{Criterion, Throughput};
-use osync_benches::{Bed, Knobs, Sizes, group};
+use osync_benches::{Bed, Knobs, Sizes, group, time_copies};
 
 const LARGE_BYTES: usize = 256 << 20;
 const DIRECTORIES: usize = 100;
@@ -26,17 +23,7 @@ fn vary(
     for kib in sizes_kib {
         let knobs = Knobs::sized(with(kib << 10));
         group.bench_function(format!("{kib} KiB"), |bencher| {
-            bencher.iter_custom(|iterations| {
-                let mut total = Duration::ZERO;
-                for _ in 0..iterations {
-                    let target = bed.new_target();
-                    let (took, report) = bed.replicate(&target, knobs);
-                    assert_eq!(report.content_bytes, content_bytes as u64);
-                    total += took;
-                    fs::remove_dir_all(target).expect("the target can be removed");
-                }
-                total
-            });
+            time_copies(bencher, bed, knobs, |report| report.content_bytes == content_bytes as u64);
         });
     }
     group.finish();

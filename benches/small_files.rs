@@ -1,10 +1,7 @@
 //! Small files, end to end: 10,000 files of 4 KiB in 100 directories into an empty target.
 
-use std::fs;
-use std::time::Duration;
-
 use criterion::{Criterion, Throughput};
-use osync_benches::{Bed, Knobs, group};
+use osync_benches::{Bed, Knobs, group, time_copies};
 
 const DIRECTORIES: usize = 100;
 const FILES_PER_DIRECTORY: usize = 100;
@@ -16,17 +13,7 @@ fn small_files(criterion: &mut Criterion) {
     let mut group = group(criterion, "small_files", Throughput::Elements(FILES));
     for knobs in Knobs::all() {
         group.bench_function(knobs.name(), |bencher| {
-            bencher.iter_custom(|iterations| {
-                let mut total = Duration::ZERO;
-                for _ in 0..iterations {
-                    let target = bed.new_target();
-                    let (took, report) = bed.replicate(&target, knobs);
-                    assert_eq!(report.files, FILES);
-                    total += took;
-                    fs::remove_dir_all(target).expect("the target can be removed");
-                }
-                total
-            });
+            time_copies(bencher, &mut bed, knobs, |report| report.files == FILES);
         });
     }
     group.finish();
