@@ -12,9 +12,10 @@ use crate::{confinement, horizons};
 /// How far the process is to be trusted.
 #[derive(Debug, Args)]
 pub(crate) struct Confined {
-    /// Has the kernel refuse this process everything but DST, its trash and its state, and what it must read: its keys and lists of
-    /// keys, and what the system keeps in /etc, /proc, /usr and /lib. Needs Landlock (Linux 5.19). A file
-    /// system that is mounted on DST later is out of reach until osync is started again. [default: off]
+    /// Has the kernel refuse this process everything but DST, its trash and its state, and what it must read: its
+    /// keys and lists of keys, and what the system keeps in /etc, /proc, /usr and /lib. Needs Landlock (Linux
+    /// 5.19). A file system that is mounted on DST later is out of reach until osync is started again. [default:
+    /// off]
     #[arg(long)]
     confine: bool,
 }
