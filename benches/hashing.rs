@@ -1,4 +1,4 @@
-//! Hashing, by the length of what is hashed at a time: the digest of content, the sums of a basis in blocks, and the
+//! Hashing, by the length of what is hashed at a time: digest and checksum of content, the sums of a basis in blocks, and the
 //! search for those blocks in a file that has none of them.
 
 use std::hint::black_box;
@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use osync_core::compare::delta::matcher::{Matcher, Want};
 use osync_core::compare::delta::signature::Signature;
 use osync_core::compare::delta::sums::{Key, Sum};
-use osync_core::model::digest::Hasher;
+use osync_core::model::digest::{Checksum, Hasher};
 
 const CONTENT_BYTES: usize = 16 << 20;
 const KEY: Key = [7; 32];
@@ -40,6 +40,21 @@ fn digest(criterion: &mut Criterion, content: &[u8]) {
                 let mut hasher = Hasher::default();
                 content.chunks(kib << 10).for_each(|piece| hasher.update(piece));
                 hasher.finish()
+            });
+        });
+    }
+    group.finish();
+}
+
+fn checksum(criterion: &mut Criterion, content: &[u8]) {
+    let mut group = criterion.benchmark_group("checksum_of_content");
+    group.throughput(Throughput::Bytes(CONTENT_BYTES as u64));
+    for kib in PIECES_KIB {
+        group.bench_with_input(BenchmarkId::from_parameter(kib), &kib, |bencher, kib| {
+            bencher.iter(|| {
+                let mut checksum = Checksum::default();
+                content.chunks(kib << 10).for_each(|piece| checksum.update(piece));
+                checksum.finish()
             });
         });
     }
@@ -97,6 +112,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let (basis, file) = (content(b"basis"), content(b"file"));
     digest(&mut criterion, &basis);
+    checksum(&mut criterion, &basis);
     sums(&mut criterion, &basis);
     search(&mut criterion, &basis, &file);
     criterion.final_summary();

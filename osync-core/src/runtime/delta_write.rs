@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::compare::delta::proof::Proof;
 use crate::compare::delta::samples;
 use crate::compare::delta::sums::{BLOCK_BYTES_MAX, BLOCKS_MAX, Id, Key, SUM_BYTES, Sum};
-use crate::model::digest::{Digest, Hasher};
+use crate::model::digest::{Checksum, Digest};
 use crate::model::metadata::{Metadata, Stamp};
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
@@ -111,11 +111,11 @@ pub(super) struct Staged {
 /// Where the bytes of a file come from, with the digest over them.
 pub(super) enum Content {
     /// From the source.
-    Whole(Hasher),
+    Whole(Checksum),
     /// What is appended, from the source.
-    Extended(Hasher),
+    Extended(Checksum),
     /// Some from the source, some from the basis.
-    Patched(Patch),
+    Patched(Box<Patch>),
     /// All from the basis; it is asked for nothing else so far.
     Kept(Option<Arc<Base>>),
 }
@@ -124,7 +124,7 @@ impl Content {
     /// The next bytes came from the source.
     pub(super) fn update(&mut self, bytes: &[u8]) {
         match self {
-            Self::Whole(hasher) | Self::Extended(hasher) => hasher.update(bytes),
+            Self::Whole(checksum) | Self::Extended(checksum) => checksum.update(bytes),
             Self::Patched(patch) => patch.proof.literal(bytes),
             Self::Kept(_) => {}
         }
@@ -135,8 +135,8 @@ impl Content {
         match self {
             _ if hole_bytes == 0 => true,
             // Behind a hole the place of what follows is part of the content.
-            Self::Whole(hasher) => {
-                hasher.update(&offset_bytes.to_le_bytes());
+            Self::Whole(checksum) => {
+                checksum.update(&offset_bytes.to_le_bytes());
                 true
             }
             Self::Extended(_) | Self::Patched(_) | Self::Kept(_) => false,
@@ -147,8 +147,10 @@ impl Content {
     pub(super) fn finish(self, path: &RelPath) -> Result<Digest, SinkError> {
         let stale = || SinkError::Stale { path: path.clone() };
         let (base, proof) = match self {
-            Self::Whole(hasher) | Self::Extended(hasher) => return Ok(hasher.finish()),
-            Self::Patched(Patch { base, proof }) => (base, proof),
+            Self::Whole(checksum) | Self::Extended(checksum) => {
+                return Ok(checksum.finish());
+            }
+            Self::Patched(built) => (built.base, built.proof),
             Self::Kept(base) => {
                 let base = base.ok_or_else(stale)?;
                 let mut proof = Proof::new(&base.key);
@@ -275,11 +277,10 @@ pub(super) fn copy(
     staging: &mut Staging,
 ) -> Finished {
     let Some(staged) = staging.files.get_mut(&work) else { return Finished::default() };
-    let (Some(file), Content::Patched(Patch { base, proof })) =
-        (&mut staged.file, &mut staged.content)
-    else {
+    let (Some(file), Content::Patched(patch)) = (&mut staged.file, &mut staged.content) else {
         return breach("blocks for a file that has no basis");
     };
+    let Patch { base, proof } = &mut **patch;
     if staged.offset_bytes != offset_bytes {
         return breach("blocks that leave a gap");
     }
@@ -323,7 +324,7 @@ pub(super) fn extend(
     match opened {
         Ok(file) => {
             staged.file = Some(file);
-            staged.content = Content::Extended(Hasher::default());
+            staged.content = Content::Extended(Checksum::default());
             Finished::default()
         }
         Err(error) => staging.fail(work, error),

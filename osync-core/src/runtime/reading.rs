@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::model::digest::{Digest, Hasher};
+use crate::model::digest::{Checksum, Digest};
 use crate::ports::source::{SourceError, SourceFile};
 
 /// Goes through a file from one range of data to the next, passing over holes.
@@ -15,13 +15,13 @@ pub(super) struct Reading {
     size_bytes: u64,
     /// The file ended before that.
     is_cut: bool,
-    hasher: Hasher,
+    checksum: Checksum,
 }
 
 impl Reading {
     pub(super) fn new(size_bytes: u64) -> Self {
-        let hasher = Hasher::default();
-        Self { offset_bytes: 0, data_end_bytes: 0, size_bytes, is_cut: false, hasher }
+        let checksum = Checksum::default();
+        Self { offset_bytes: 0, data_end_bytes: 0, size_bytes, is_cut: false, checksum }
     }
 
     /// The next bytes of data and where they lie; none where nothing but a hole is left.
@@ -35,7 +35,7 @@ impl Reading {
             let data = file.next_data(self.offset_bytes)?.unwrap_or(end_bytes..end_bytes);
             let start_bytes = data.start.min(end_bytes);
             if start_bytes > self.offset_bytes && start_bytes < end_bytes {
-                self.hasher.update(&start_bytes.to_le_bytes());
+                self.checksum.update(&start_bytes.to_le_bytes());
             }
             self.offset_bytes = start_bytes;
             self.data_end_bytes = data.end.min(end_bytes);
@@ -45,7 +45,7 @@ impl Reading {
         let length = bytes_max.min(usize::try_from(left_bytes).unwrap_or(usize::MAX));
         let mut bytes = Vec::with_capacity(length);
         let filled = file.append_to(&mut bytes, offset_bytes, length)?;
-        self.hasher.update(&bytes);
+        self.checksum.update(&bytes);
         self.offset_bytes += filled as u64;
         // A file that became shorter may have nothing where data was to go on.
         self.is_cut = filled < length.max(1) && self.offset_bytes < self.size_bytes;
@@ -61,7 +61,7 @@ impl Reading {
     }
 
     pub(super) fn digest(&self) -> Digest {
-        self.hasher.clone().finish()
+        self.checksum.finish()
     }
 
     /// Whether both have read everything, and the same.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::compare::{diff, listing};
-use crate::model::digest::{Digest, Hasher};
+use crate::model::digest::{Checksum, Digest};
 use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
@@ -139,11 +139,11 @@ fn open(
 ) -> Finished {
     let content = if from_basis {
         match staging.bases.get(work) {
-            Some(base) => Content::Patched(Patch::new(base)),
+            Some(base) => Content::Patched(Box::new(Patch::new(base))),
             None => return staging.fail(work, SinkError::Stale { path }),
         }
     } else {
-        Content::Whole(Hasher::default())
+        Content::Whole(Checksum::default())
     };
     match sink.stage(&path, size_bytes) {
         Ok(file) => {
