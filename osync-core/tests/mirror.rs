@@ -6,17 +6,21 @@
 #[path = "simulation/random.rs"]
 mod random;
 
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use osync_core::Mirror;
 use osync_core::adapters::feed::channel::{ChannelFeed, ChannelFeedHandle};
+use osync_core::adapters::fs::sink::DirectorySink;
+use osync_core::adapters::fs::source::DirectorySource;
 use osync_core::model::change::{Change, Touch};
 use osync_core::model::rel_path::RelPath;
 use osync_core::options::{SinkOptions, SourceOptions};
 use osync_core::ports::monitor::Event;
 use osync_core::testing::mem_tree::MemTree;
 use osync_core::testing::recorder::Recorder;
+use tempfile::TempDir;
 
 use crate::random::Random;
 
@@ -266,6 +270,36 @@ fn one_bad_file_is_named_and_does_not_hold_up_the_rest() {
     assert_eq!(pair.wait_in_sync(), 0);
     assert_eq!(pair.source.diff(&pair.sink), [""; 0]);
     pair.stop();
+}
+
+#[test]
+fn a_name_outside_of_the_tree_has_nothing_sent_or_proven_twice() {
+    const FILES: usize = 16;
+    let [above, to] = [(); 2].map(|()| TempDir::new().unwrap());
+    let from = above.path().join("tree");
+    fs::create_dir(&from).unwrap();
+    let mut random = Random::new(1);
+    for file in 0..FILES {
+        let content: Vec<u8> = (0..200_000).map(|_| random.next().to_le_bytes()[0]).collect();
+        fs::write(from.join(file.to_string()), content).unwrap();
+    }
+    fs::hard_link(from.join("0"), above.path().join("outside")).unwrap();
+    let (feed, _handle) = ChannelFeed::new();
+
+    // Slow enough for the search for the other name to be due while files still wait.
+    let mirror = Mirror::start(
+        Arc::new(DirectorySource::open(&from).unwrap()),
+        Box::new(feed),
+        Arc::new(DirectorySink::open(to.path()).unwrap()),
+        SourceOptions::default().with_backlog_rate_max(Some(2_000_000)),
+        SinkOptions::default(),
+        Arc::new(()),
+    );
+    let mirror = mirror.unwrap();
+    mirror.wait_in_sync(Some(DEADLINE)).unwrap().expect("in sync within the deadline");
+
+    assert_eq!(mirror.transfer_report().files, FILES as u64);
+    mirror.join().unwrap();
 }
 
 #[test]

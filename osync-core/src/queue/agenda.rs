@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
+use crate::queue::larges::{Large, Larges};
 use crate::queue::mark::{Extent, Urgency};
 use crate::queue::mark_set::MarkSet;
 
@@ -49,17 +50,6 @@ pub struct Parcel {
     pub born: Instant,
 }
 
-/// A file too large for a parcel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Large {
-    /// The directory it lies in.
-    pub directory: RelPath,
-    /// Its name there.
-    pub name: Name,
-    /// Since when it may differ.
-    pub born: Instant,
-}
-
 /// The work of one lane.
 #[derive(Debug)]
 pub struct Agenda {
@@ -70,7 +60,7 @@ pub struct Agenda {
     /// Names to send.
     pub parcels: VecDeque<Parcel>,
     /// Files to send in chunks.
-    pub larges: VecDeque<Large>,
+    pub larges: Larges,
 }
 
 impl Agenda {
@@ -81,7 +71,7 @@ impl Agenda {
             marks: MarkSet::new(marks_bytes_max),
             visits: Vec::new(),
             parcels: VecDeque::new(),
-            larges: VecDeque::new(),
+            larges: Larges::default(),
         }
     }
 
@@ -150,7 +140,7 @@ impl Agenda {
         self.marks.is_doubtful(path)
             || self.visits.iter().any(sees)
             || self.parcels.iter().any(names)
-            || self.larges.iter().any(|large| is_named(&large.directory, &large.name))
+            || place.as_ref().is_some_and(|(parent, last)| self.larges.contains(parent, last))
     }
 
     /// Turns everything at or below `path` that is not a mark back into marks.
@@ -178,21 +168,9 @@ impl Agenda {
             }
         }
         self.parcels = kept;
-        let mut kept = VecDeque::new();
-        for large in self.larges.drain(..) {
-            if large.directory.is_within(path) {
-                self.marks.insert(
-                    &large.directory,
-                    Extent::Directory,
-                    Urgency::Now,
-                    large.born,
-                    now,
-                );
-                self.marks.doubt(&large.directory);
-            } else {
-                kept.push_back(large);
-            }
+        for Large { directory, born, .. } in self.larges.take_within(path) {
+            self.marks.insert(&directory, Extent::Directory, Urgency::Now, born, now);
+            self.marks.doubt(&directory);
         }
-        self.larges = kept;
     }
 }

@@ -3,6 +3,7 @@
 //! | module | answers |
 //! |---|---|
 //! | [`mark`], [`mark_set`] | what may differ, within a budget of memory |
+//! | [`larges`] | files that wait to be sent in chunks |
 //! | [`agenda`] | what one lane has begun to look into: marks, visits, parcels, large files |
 //! | [`claims`] | which names are busy, so that work in flight never overlaps |
 //! | [`links`] | which names stand for one thing, and in what order they are sent |
@@ -20,5 +21,6 @@ pub mod pressure;
 pub mod allowance;
 pub mod pace;
 pub mod links;
+pub mod larges;
 pub mod agenda;
 pub mod removals;

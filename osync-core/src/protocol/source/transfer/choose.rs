@@ -10,8 +10,9 @@ use crate::model::work_id::WorkId;
 use crate::protocol::source::job::Job;
 use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::{Sent, What, Work};
-use crate::queue::agenda::{Large, Parcel, Visit};
+use crate::queue::agenda::{Parcel, Visit};
 use crate::queue::claims::Claim;
+use crate::queue::larges::Large;
 use crate::queue::mark::{Extent, Lane, Mark, Urgency};
 use crate::wire::ITEMS_MAX;
 
@@ -185,8 +186,7 @@ impl Transfer {
             && let Some((name, need, content_bytes)) = parcel.names.pop_front()
         {
             if need == Need::Content && content_bytes > self.inline_bytes_max() {
-                let large = Large { directory: parcel.directory.clone(), name, born: parcel.born };
-                self.queue_large(lane, large, now);
+                self.queue_large(lane, &parcel.directory, name, parcel.born, now);
                 if parcel.names.is_empty() && names.is_empty() {
                     // The directory's own metadata goes with the large file.
                     return true;
@@ -323,15 +323,22 @@ impl Transfer {
 
     /// Queues a large file. It is read as it will be then, so a mark at its name has nothing to add;
     /// left there, its look and the file would take turns in waiting for each other.
-    pub(super) fn queue_large(&mut self, lane: Lane, mut large: Large, now: Instant) {
-        let path = crate::queue::mark_set::entry_path(&large.directory, &large.name);
+    pub(super) fn queue_large(
+        &mut self,
+        lane: Lane,
+        directory: &RelPath,
+        name: Name,
+        mut born: Instant,
+        now: Instant,
+    ) {
+        let path = crate::queue::mark_set::entry_path(directory, &name);
         let agenda = self.agenda(lane);
         match agenda.marks.take(&path) {
-            Some(Mark { extent: Extent::Entry(_), born, .. }) => large.born = large.born.min(born),
+            Some(Mark { extent: Extent::Entry(_), born: marked, .. }) => born = born.min(marked),
             Some(mark) => agenda.marks.put_back(&mark, now),
             None => {}
         }
-        agenda.larges.push_back(large);
+        agenda.larges.push(Large { directory: directory.clone(), name, born });
     }
 
     /// Puts names back to be sent soon.

@@ -15,8 +15,8 @@ use crate::protocol::source::course::Course;
 use crate::protocol::source::job::{FileEnd, Piece};
 use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::What;
-use crate::queue::agenda::Large;
 use crate::queue::claims::Claim;
+use crate::queue::larges::Large;
 use crate::queue::mark::{Extent, Lane, Mark, Urgency};
 use crate::wire::encode;
 use crate::wire::message::{Closing, Message};
@@ -54,7 +54,7 @@ impl Transfer {
         if self.larges[lane as usize] >= LARGES_MAX[lane as usize] {
             return false;
         }
-        let Some(large) = self.agenda(lane).larges.pop_front() else { return false };
+        let Some(large) = self.agenda(lane).larges.pop() else { return false };
         let Large { directory, name, born } = large;
         let claims = &self.flight.claims;
         let blocker = claims
@@ -245,7 +245,7 @@ impl Transfer {
     ) {
         let path = crate::queue::mark_set::entry_path(directory, &name);
         if self.wait_for_quiet(lane, &path, born, now) {
-            self.queue_large(lane, Large { directory: directory.clone(), name, born }, now);
+            self.queue_large(lane, directory, name, born, now);
         }
     }
 

@@ -18,7 +18,7 @@ use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::{Page, Sent, What};
-use crate::queue::agenda::{Agenda, Large, Parcel, Visit};
+use crate::queue::agenda::{Agenda, Parcel, Visit};
 use crate::queue::claims::{Claim, Claims};
 use crate::queue::links::Course;
 use crate::queue::mark::{Extent, Lane, Mark, Urgency};
@@ -174,8 +174,7 @@ impl Transfer {
             match course {
                 Course::Lead { needs_content } if needs_content || need == Need::Content => {
                     if bytes > self.inline_bytes_max() {
-                        let large = Large { directory: directory.clone(), name, born };
-                        self.queue_large(lane, large, now);
+                        self.queue_large(lane, &directory, name, born, now);
                     } else {
                         leading.push_back((name, Need::Content, bytes));
                     }
@@ -346,8 +345,5 @@ impl Transfer {
 fn is_under_way(claims: &Claims, agendas: [&Agenda; 2], path: &RelPath) -> bool {
     let Some((directory, name)) = path.split() else { return false };
     claims.conflict_at(&directory, &name, Claim::Make).is_some()
-        || agendas
-            .into_iter()
-            .flat_map(|agenda| &agenda.larges)
-            .any(|large| large.name == name && large.directory == directory)
+        || agendas.into_iter().any(|agenda| agenda.larges.contains(&directory, &name))
 }

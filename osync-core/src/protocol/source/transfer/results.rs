@@ -16,7 +16,7 @@ use crate::protocol::source::transfer::links::Linked;
 use crate::protocol::source::transfer::removals::found;
 use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::{Page, Sent, What, Work};
-use crate::queue::agenda::{Large, Parcel, Visit};
+use crate::queue::agenda::{Parcel, Visit};
 use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::wire::encode;
 use crate::wire::message::{Message, Range};
@@ -301,7 +301,7 @@ impl Transfer {
                         .void_below(&crate::queue::mark_set::entry_path(&directory, &name));
                     linked.push((name, need, seen));
                 }
-                Outcome::Large => larges.push(Large { directory: directory.clone(), name, born }),
+                Outcome::Large => larges.push(name),
                 Outcome::Left => left.push((name, need)),
                 Outcome::Unsteady => unsteady.push(name),
                 Outcome::LeftOut => left_out.push(name),
@@ -350,8 +350,8 @@ impl Transfer {
                 self.agenda(lane).parcels.push_front(parcel);
             }
         }
-        for large in larges {
-            self.queue_large(lane, large, now);
+        for name in larges {
+            self.queue_large(lane, &directory, name, born, now);
         }
         self.requeue(lane, &directory, left, may_remove, born);
         let own = self.flight.claims.newest_own(&directory, looked.own_read_at, looked.own);

@@ -18,6 +18,8 @@ const WAIT_MIN: Duration = Duration::from_millis(500);
 const WAIT_MAX: Duration = Duration::from_mins(1);
 /// How long it waits for live changes to pause, which may bring the names.
 const PAUSE_WAIT: Duration = Duration::from_secs(5);
+/// How long it waits for the large files of the backlog: what the sink still lacks would be found to differ.
+const LARGES_WAIT: Duration = Duration::from_mins(1);
 
 /// When the tree is searched.
 #[derive(Debug)]
@@ -51,7 +53,8 @@ impl Search {
     /// When something is to be done at the latest.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let wish = self.wished?;
-        if wish.due > now { Some(wish.due) } else { Some(wish.due + PAUSE_WAIT) }
+        let dues = [wish.due, wish.due + PAUSE_WAIT, wish.due + LARGES_WAIT];
+        dues.into_iter().find(|&due| due > now)
     }
 
     fn wish(&mut self, born: Instant, now: Instant) {
@@ -87,6 +90,10 @@ impl Transfer {
         }
         let Some(wish) = self.search.wished.filter(|wish| wish.due <= now) else { return };
         if !self.is_quiet(Lane::Live, now) && wish.due + PAUSE_WAIT > now {
+            return;
+        }
+        let has_larges = !self.backlog.larges.is_empty() || self.larges[Lane::Backlog as usize] > 0;
+        if has_larges && wish.due + LARGES_WAIT > now {
             return;
         }
         self.search.wished = None;
