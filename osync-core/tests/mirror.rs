@@ -8,6 +8,8 @@ mod random;
 
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use osync_core::Mirror;
@@ -134,7 +136,7 @@ fn the_trees_are_equal_after_many_hands_have_worked_at_once() {
     let pair = Pair::start(source);
 
     for round in 0..3 {
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for (directory, seed) in [("a", 1), ("b", 2), ("c", 3)] {
                 let (tree, feed) = (pair.source.clone(), pair.feed.clone());
                 scope.spawn(move || churn(&tree, &feed, directory, round * 10 + seed));
@@ -175,6 +177,38 @@ fn a_directory_that_moves_takes_its_content_along() {
     let after = pair.mirror.transfer_report();
     assert_eq!(after.content_bytes, before.content_bytes);
     assert_eq!(after.renamed, before.renamed + 1);
+    pair.stop();
+}
+
+#[test]
+fn in_sync_is_answered_though_files_are_replaced_by_renames_all_the_time() {
+    let source = MemTree::new();
+    let place = |step: u64| format!("d/{}/{}", step % 50, step / 50 % 20);
+    for step in 0..1000 {
+        source.write(place(step), "first");
+        source.link(format!("links/{step}"), place(step));
+    }
+    let pair = Pair::start(source);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for step in (0_u64..).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                let (new, old) = (format!("{}.new", place(step)), place(step));
+                pair.source.write(&new, step.to_string());
+                report(&pair.feed, &new);
+                pair.source.rename(&new, &old);
+                let (from, to) = (rel_path(&new), rel_path(&old));
+                pair.feed.report(Change::Renamed { from, to, is_directory: false }).unwrap();
+                // As a program would that has other things to do.
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let answers = [(); 3].map(|()| pair.mirror.wait_in_sync(Some(DEADLINE / 2)).unwrap());
+        is_over.store(true, Ordering::Relaxed);
+        assert!(answers.iter().all(Option::is_some), "an answer is not waited for half a minute");
+    });
+    pair.wait_in_sync();
+    assert_eq!(pair.source.diff(&pair.sink), [""; 0]);
     pair.stop();
 }
 

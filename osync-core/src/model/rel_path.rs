@@ -133,6 +133,14 @@ impl RelPath {
                 && matches!(self.0.get(ancestor.0.len()), None | Some(b'/')))
     }
 
+    /// The first component of this path below `ancestor`; `None` if it is not below it.
+    #[must_use]
+    pub fn below(&self, ancestor: &Self) -> Option<&[u8]> {
+        let is_below = self.is_within(ancestor) && self != ancestor;
+        let skipped = ancestor.components().count();
+        is_below.then(|| self.components().nth(skipped)).flatten()
+    }
+
     /// This path with its leading `from` replaced by `to`; `None` if it is not within `from`.
     ///
     /// # Errors

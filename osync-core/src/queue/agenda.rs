@@ -37,6 +37,33 @@ pub struct Visit {
     pub is_doubtful: bool,
 }
 
+impl Visit {
+    /// Whether `path`, or something below it, is looked at by this.
+    #[must_use]
+    pub fn concerns(&self, path: &RelPath) -> bool {
+        let is_seen = if self.is_deep {
+            path.is_within(&self.directory)
+        } else {
+            path.parent().is_some_and(|parent| parent == self.directory)
+        };
+        is_seen || self.directory.is_within(path)
+    }
+}
+
+/// Whether one of `names` in `directory`, or the directory itself, is `path` or lies below or above it.
+#[must_use]
+pub fn concerns<'a>(
+    directory: &RelPath,
+    names: impl IntoIterator<Item = &'a Name>,
+    path: &RelPath,
+) -> bool {
+    if directory.is_within(path) {
+        return true;
+    }
+    let Some(next) = path.below(directory) else { return false };
+    names.into_iter().any(|name| name.as_bytes() == next)
+}
+
 /// Names of one directory whose present state is to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parcel {
@@ -114,14 +141,19 @@ impl Agenda {
         visits.chain(parcels).chain(larges).chain(self.marks.oldest_born()).min()
     }
 
-    /// Since when the oldest piece of work has been there that a rename of `path` would move away from.
+    /// Since when the oldest piece of work has been there that concerns `path`, or what lies below it and is no
+    /// mark: a rename would move away from it.
     #[must_use]
     pub fn born_at(&self, path: &RelPath) -> Option<Instant> {
-        let touches = |directory: &RelPath| path.is_within(directory) || directory.is_within(path);
-        let visits = self.visits.iter().filter(|visit| touches(&visit.directory));
-        let parcels = self.parcels.iter().filter(|parcel| touches(&parcel.directory));
-        let visits = visits.map(|visit| visit.born);
-        visits.chain(parcels.map(|parcel| parcel.born)).chain(self.marks.born_at(path)).min()
+        let visits = self.visits.iter().filter(|visit| visit.concerns(path));
+        let is_named = |parcel: &&Parcel| {
+            concerns(&parcel.directory, parcel.names.iter().map(|(name, _, _)| name), path)
+        };
+        let parcels = self.parcels.iter().filter(is_named);
+        let larges = self.larges.iter();
+        let larges = larges.filter(|large| concerns(&large.directory, [&large.name], path));
+        let borns = visits.map(|visit| visit.born).chain(parcels.map(|parcel| parcel.born));
+        borns.chain(larges.map(|large| large.born)).chain(self.marks.born_at(path)).min()
     }
 
     /// Whether something waits that would see that content at `path` differs, though size and time do not.

@@ -208,6 +208,19 @@ impl Removals {
         self.born
     }
 
+    /// Since when the oldest has been open that is held at `path`, above or below it.
+    #[must_use]
+    pub fn born_at(&self, path: &RelPath) -> Option<Instant> {
+        let below = self.held.range::<RelPath, _>(path..);
+        let below = below
+            .take_while(|(held, _)| held.as_bytes().starts_with(path.as_bytes()))
+            .filter(|(held, _)| held.is_within(path));
+        let above = std::iter::successors(path.parent(), RelPath::parent);
+        let above = above.filter_map(|path| self.held.get(&path));
+        let held = below.map(|(_, held)| held).chain(above).map(|(_, born)| *born);
+        held.chain(self.born.filter(|_| self.has_more)).min()
+    }
+
     /// Ends a release; returns whether there were names that have to be found anew.
     pub fn end_release(&mut self) -> bool {
         let had_more = std::mem::take(&mut self.has_more);

@@ -72,10 +72,10 @@ impl Transfer {
         self.writing.forget(from);
         self.links.rebase(from, to);
         self.mark_doubtful(None, Lane::Live, now, now);
-        let moved_born = self.born_at(from).map_or(now, |born| born.min(now));
         let is_doubted = self.is_doubted(from);
         let is_pending =
             is_doubted || self.live.marks.covers(from) || !self.flight.within(from).is_empty();
+        let moved_born = self.born_at(from).map_or(now, |born| born.min(now));
         if is_directory {
             // What is under way below the old place is compared again below the new one, and is as old there.
             for (lane, born) in self.flight.within(from) {
@@ -95,8 +95,10 @@ impl Transfer {
             let need = if is_hint { Need::Metadata } else { Need::Content };
             self.mark(Lane::Live, to, Extent::Entry(need), Urgency::Now, now, now);
         }
-        // Unless the sink renames too, what was open below the old place is open there still.
-        self.mark(Lane::Live, from, Extent::Entry(Need::Content), Urgency::Now, moved_born, now);
+        // Unless the sink renames too, what was open below the old place is open there still. What is open at the
+        // name itself is so anyway: a file's would be as old as the first of all that had this name for a moment.
+        let from_born = if is_directory { moved_born } else { now };
+        self.mark(Lane::Live, from, Extent::Entry(Need::Content), Urgency::Now, from_born, now);
         if (is_directory || !is_pending) && self.renames.len() < RENAMES_MAX {
             self.renames.push_back(RenameHint { from: from.clone(), to: to.clone(), born: now });
         }
@@ -115,18 +117,23 @@ impl Transfer {
             || self.pages > 0 && self.flight.works.values().any(sees)
     }
 
-    /// Since when the oldest thing is open that concerns `path`: what it was about may move with a rename.
+    /// Since when the oldest thing is open that concerns `path` or what lies below it: what it was about may move
+    /// with a rename. What concerns other names beside it does not count, else everything would be as old as the first
+    /// thing of a time in which something was always open.
     pub(super) fn born_at(&self, path: &RelPath) -> Option<Instant> {
         let in_flight = self.flight.works.values().filter(|work| match &work.what {
-            What::Names { directory, .. } | What::Large { directory, .. } => {
-                overlap(directory, path)
+            What::Names { directory, names, .. } => {
+                crate::queue::agenda::concerns(directory, names.iter().map(|(name, _)| name), path)
             }
-            What::Page { visit, .. } => overlap(&visit.directory, path),
+            What::Large { directory, name, .. } => {
+                crate::queue::agenda::concerns(directory, [name], path)
+            }
+            What::Page { visit, .. } => visit.concerns(path),
             What::Rename { from, to } => overlap(from, path) || overlap(to, path),
         });
         let agendas =
             [&self.live, &self.backlog].into_iter().filter_map(|agenda| agenda.born_at(path));
-        let removals = self.removals.born();
+        let removals = self.removals.born_at(path);
         in_flight.map(|work| work.born).chain(agendas).chain(removals).min()
     }
 
