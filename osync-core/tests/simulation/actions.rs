@@ -7,8 +7,13 @@ use osync_core::wire::decode;
 use crate::world::World;
 
 impl World {
-    /// The paths at which `action` may change something.
-    pub(crate) fn affected(&self, directory: &RelPath, action: &Action) -> Vec<RelPath> {
+    /// The paths at which `action` may change something at `sink`.
+    pub(crate) fn affected(
+        &self,
+        sink: usize,
+        directory: &RelPath,
+        action: &Action,
+    ) -> Vec<RelPath> {
         match action {
             Action::Put { payload, items_bytes, own_bytes, .. } => {
                 let payload = payload.clone().unpacked_before(*own_bytes);
@@ -18,7 +23,9 @@ impl World {
                 let paths = items.iter().filter_map(|(item, _)| directory.join(&item.name).ok());
                 paths.chain([directory.clone()]).collect()
             }
-            Action::Close { work, .. } => self.sink.larges.get(work).cloned().into_iter().collect(),
+            Action::Close { work, .. } => {
+                self.sinks[sink].larges.get(work).cloned().into_iter().collect()
+            }
             Action::Open { .. }
             | Action::Chunk { .. }
             | Action::Inquire { .. }

@@ -8,8 +8,8 @@ use osync_core::model::frame::Frame;
 use osync_core::model::rel_path::RelPath;
 use osync_core::ports::transport::PeerId;
 
-use crate::sink_side::Written;
 use crate::source_side::{Read, Reading};
+use crate::writers::Written;
 
 /// Something that happens at a moment.
 #[derive(Debug)]
@@ -23,11 +23,17 @@ pub(crate) enum Event {
     Strike,
     Quiet,
     Check,
-    Ask,
+    Ask {
+        sink: usize,
+    },
     Repair,
-    CutAll,
+    CutSink {
+        sink: usize,
+    },
     StartSource,
-    StartSink,
+    StartSink {
+        sink: usize,
+    },
     SourceGone,
     FeedReady {
         incarnation: u64,
@@ -39,11 +45,13 @@ pub(crate) enum Event {
     Reading(Box<Reading>),
     Read(Box<Read>),
     Writing {
+        sink: usize,
         incarnation: u64,
         index: usize,
     },
     Written(Box<Written>),
     Synced {
+        sink: usize,
         incarnation: u64,
         synced: Result<bool, String>,
     },
@@ -64,6 +72,7 @@ pub(crate) enum Event {
         peer: PeerId,
     },
     UnreachableAtSink {
+        sink: usize,
         incarnation: u64,
         channel: Channel,
     },

@@ -15,24 +15,25 @@ impl World {
     /// Something goes wrong.
     pub(crate) fn strike(&mut self) {
         let fault = *self.random.pick(self.mood.faults);
-        self.trace(|| format!("fault {fault:?}"));
+        let sink = self.some_sink();
+        self.trace(|| format!("fault {fault:?} of sink {sink}"));
         match fault {
-            Fault::CutControl => self.cut(Channel::Control),
-            Fault::CutData => self.cut(Channel::Data),
-            Fault::CutBoth => self.cut_all(),
-            Fault::Partition => self.partition(),
+            Fault::CutControl => self.cut(sink, Channel::Control),
+            Fault::CutData => self.cut(sink, Channel::Data),
+            Fault::CutBoth => self.cut_sink(sink),
+            Fault::Partition => self.partition(sink),
             Fault::KillSource if self.source.is_up() => self.kill_source(),
-            Fault::KillSink if self.sink.is_up() => self.kill_sink(),
+            Fault::KillSink if self.sinks[sink].is_up() => self.kill_sink(sink),
             Fault::EmptySource if !self.source.is_hidden => {
                 self.hide();
                 self.repair_later();
             }
             Fault::KillSource | Fault::KillSink | Fault::EmptySource => {}
             Fault::StopSource => self.stop_source(),
-            Fault::StopSink => self.stop_sink(),
+            Fault::StopSink => self.stop_sink(sink),
             Fault::UnreachableAtSource => {
                 let channel = self.some_channel();
-                if let Some(peer) = self.peer(channel) {
+                if let Some(peer) = self.peer(sink, channel) {
                     let incarnation = self.source.incarnation;
                     let event = Event::UnreachableAtSource { incarnation, channel, peer };
                     self.schedule(self.now, event);
@@ -40,8 +41,9 @@ impl World {
             }
             Fault::UnreachableAtSink => {
                 let channel = self.some_channel();
-                let incarnation = self.sink.incarnation;
-                self.schedule(self.now, Event::UnreachableAtSink { incarnation, channel });
+                let incarnation = self.sinks[sink].incarnation;
+                let event = Event::UnreachableAtSink { sink, incarnation, channel };
+                self.schedule(self.now, event);
             }
             Fault::FailReads => {
                 let path = self.some_known_path();
@@ -51,9 +53,9 @@ impl World {
             Fault::FailWrites => {
                 let path = self.some_known_path();
                 if self.random.chance(300) {
-                    self.sink.tree.fail_reads(path.as_bytes());
+                    self.sinks[sink].tree.fail_reads(path.as_bytes());
                 } else {
-                    self.sink.tree.fail_writes(path.as_bytes());
+                    self.sinks[sink].tree.fail_writes(path.as_bytes());
                 }
                 self.repair_later();
             }
@@ -62,11 +64,11 @@ impl World {
                 self.repair_later();
             }
             Fault::LoseSinkRoot => {
-                self.sink.tree.lose_root();
+                self.sinks[sink].tree.lose_root();
                 self.repair_later();
             }
-            Fault::CutPower => self.cut_power(),
-            Fault::FailSync => self.sink.tree.fail_next_sync(),
+            Fault::CutPower => self.cut_power(sink),
+            Fault::FailSync => self.sinks[sink].tree.fail_next_sync(),
             Fault::FeedOverflow => {
                 if self.source.is_up() {
                     self.overflow(RelPath::root());
@@ -84,7 +86,7 @@ impl World {
     /// Ends what went wrong in the trees.
     pub(crate) fn repair(&mut self) {
         self.source.tree.clear_failures();
-        self.sink.tree.clear_failures();
+        self.sinks.iter().for_each(|sink| sink.tree.clear_failures());
         if self.source.is_hidden {
             self.hide();
         }
@@ -111,35 +113,41 @@ impl World {
         }
     }
 
-    /// The sink's machine stops, and forgets what was not on disk.
-    fn cut_power(&mut self) {
-        let random = &mut self.random;
-        self.sink.tree.cut_power(|choices| random.index(choices));
-        let judged = self.sink.promises.judge(&self.sink.tree);
-        self.expect(judged);
+    /// A sink's machine stops, and forgets what was not on disk.
+    fn cut_power(&mut self, sink: usize) {
+        let (side, random) = (&mut self.sinks[sink], &mut self.random);
+        side.tree.cut_power(|choices| random.index(choices));
+        let judged = side.promises.judge(&side.tree);
         // It may hold what was read at any time.
-        self.oracle.begin_with(&self.sink.tree, self.begun_at);
-        if self.sink.is_up() {
-            self.kill_sink();
+        side.held.begin_with(&side.tree, self.begun_at);
+        self.expect(judged);
+        if self.sinks[sink].is_up() {
+            self.kill_sink(sink);
         }
     }
 
-    /// Nobody hears of anybody for a while; then what was sent arrives, or is lost with the connections.
-    fn partition(&mut self) {
+    /// A sink and the source hear nothing of each other for a while; then what was sent arrives, or is lost with the
+    /// connections.
+    fn partition(&mut self, sink: usize) {
         let lasts = if self.random.chance(300) {
             self.random.millis(1_000, 9_000)
         } else {
             self.random.millis(10, 1_000)
         };
-        self.hold(lasts);
+        self.hold(sink, lasts);
         if self.random.chance(500) {
-            self.schedule(self.now + lasts, Event::CutAll);
+            self.schedule(self.now + lasts, Event::CutSink { sink });
         }
     }
 
     fn repair_later(&mut self) {
         let lasts = self.random.delay(8_000_000) + Duration::from_millis(1);
         self.schedule(self.now + lasts, Event::Repair);
+    }
+
+    /// Any of the sinks.
+    pub(crate) fn some_sink(&mut self) -> usize {
+        if self.sinks.len() > 1 { self.random.index(self.sinks.len()) } else { 0 }
     }
 
     fn some_channel(&mut self) -> Channel {

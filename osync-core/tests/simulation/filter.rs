@@ -98,27 +98,27 @@ fn is_alike(here: Option<&Found>, there: Option<&Found>) -> bool {
 }
 
 impl World {
-    /// The names of things that have several, at the source and at the sink.
-    pub(crate) fn shared(&self) -> [Vec<Vec<RelPath>>; 2] {
-        [&self.source.tree, &self.sink.tree].map(|tree| self.source.view.shared(tree))
+    /// The names of things that have several, at the source and at `sink`.
+    pub(crate) fn shared(&self, sink: usize) -> [Vec<Vec<RelPath>>; 2] {
+        [&self.source.tree, &self.sinks[sink].tree].map(|tree| self.source.view.shared(tree))
     }
 
-    /// Whether both trees are the same. What has not changed since they were is not compared again.
-    pub(crate) fn is_alike(&mut self) -> bool {
-        let trees = [&self.source.tree, &self.sink.tree].map(MemTree::snapshot);
+    /// Whether the tree of `sink` is the source's. What has not changed since it was is not compared again.
+    pub(crate) fn is_alike(&mut self, sink: usize) -> bool {
+        let trees = [&self.source.tree, &self.sinks[sink].tree].map(MemTree::snapshot);
         let is_as_it_was = |known: &[Arc<Snapshot>; 2]| {
             known.iter().zip(&trees).all(|(known, tree)| Arc::ptr_eq(known, tree))
         };
-        if self.alike.as_ref().is_some_and(is_as_it_was) {
+        if self.sinks[sink].alike.as_ref().is_some_and(is_as_it_was) {
             return true;
         }
-        let [here, there] = self.shared();
-        let is_alike = here == there && self.differences().is_empty();
-        self.alike = is_alike.then_some(trees);
+        let [here, there] = self.shared(sink);
+        let is_alike = here == there && self.differences(sink).is_empty();
+        self.sinks[sink].alike = is_alike.then_some(trees);
         is_alike
     }
 
-    pub(crate) fn differences(&self) -> Vec<(RelPath, String)> {
-        self.source.view.differences(&self.source.tree, &self.sink.tree)
+    pub(crate) fn differences(&self, sink: usize) -> Vec<(RelPath, String)> {
+        self.source.view.differences(&self.source.tree, &self.sinks[sink].tree)
     }
 }

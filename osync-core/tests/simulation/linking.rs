@@ -12,14 +12,14 @@ use crate::world::World;
 const UNSEEN_MAX: Duration = Duration::from_secs(5);
 
 impl World {
-    /// The sink's names of one thing are as the source's, or not at all; and some stand for the wrong things.
-    pub(crate) fn link_sink(&mut self) {
+    /// A sink's names of one thing are as the source's, or not at all; and some stand for the wrong things.
+    pub(crate) fn link_sink(&mut self, sink: usize) {
         if self.random.chance(500) {
             for names in &*self.source.tree.shared() {
                 let mut names = names.iter();
                 let first = names.next().expect("more than one");
                 for name in names {
-                    self.sink.tree.link(name.as_bytes(), first.as_bytes());
+                    self.sinks[sink].tree.link(name.as_bytes(), first.as_bytes());
                 }
             }
         }
@@ -28,7 +28,7 @@ impl World {
         for _ in 0..wrong {
             let (path, _) = self.random.pick(&paths).clone();
             let (to, _) = self.random.pick(&paths).clone();
-            self.sink.tree.link(path.as_bytes(), to.as_bytes());
+            self.sinks[sink].tree.link(path.as_bytes(), to.as_bytes());
         }
     }
 

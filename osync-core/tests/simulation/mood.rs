@@ -180,6 +180,9 @@ pub(crate) const MOODS: [Mood; 8] = [
     },
 ];
 
+/// Seeds with it have two sinks.
+const TWO_SINKS: u64 = 1 << 60;
+
 /// How many of the moods, the first ones, take turns from seed to seed.
 const TURNS: u64 = 6;
 /// Of the others each has the seeds from a multiple of this on, so that a further mood leaves all seeds as they are.
@@ -187,12 +190,23 @@ const OWN_SEEDS: u64 = 1 << 40;
 
 /// The mood of `seed`.
 pub(crate) fn mood(seed: u64) -> &'static Mood {
-    let own = seed / OWN_SEEDS;
-    let index = if own == 0 { seed % TURNS } else { TURNS - 1 + own };
+    let number = seed & !TWO_SINKS;
+    let own = number / OWN_SEEDS;
+    let index = if own == 0 { number % TURNS } else { TURNS - 1 + own };
     &MOODS[usize::try_from(index).expect("a small number")]
 }
 
-/// The seed number `number` of the mood at `index`.
+/// How many sinks there are in the world of `seed`.
+pub(crate) fn sinks(seed: u64) -> usize {
+    if seed & TWO_SINKS == 0 { 1 } else { 2 }
+}
+
+/// The seed number `number` of the mood at `index`: every fourth has two sinks.
 pub(crate) fn seed(index: u64, number: u64) -> u64 {
-    if index < TURNS { number * TURNS + index } else { (index + 1 - TURNS) * OWN_SEEDS + number }
+    let more = if number % 4 == 3 { TWO_SINKS } else { 0 };
+    if index < TURNS {
+        more | (number * TURNS + index)
+    } else {
+        more | ((index + 1 - TURNS) * OWN_SEEDS + number)
+    }
 }

@@ -16,6 +16,7 @@ use crate::world::World;
 
 #[derive(Debug)]
 pub(crate) struct Connection {
+    sink: usize,
     channel: Channel,
     peer: PeerId,
     /// The sink still has it.
@@ -30,41 +31,43 @@ pub(crate) struct Connection {
     to_sink_at: Instant,
 }
 
+/// What one sink has of it.
+#[derive(Debug, Clone)]
+struct End {
+    control: Option<usize>,
+    data: Option<usize>,
+    held_until: Instant,
+}
+
 #[derive(Debug)]
 pub(crate) struct Network {
     /// All there ever were; the index is the name of a connection in events.
     connections: Vec<Connection>,
-    pub(crate) control: Option<usize>,
-    pub(crate) data: Option<usize>,
+    /// Of each sink.
+    ends: Vec<End>,
     latency_micros: u64,
-    pub(crate) held_until: Instant,
     /// How long a death may go unnoticed.
     notice_micros: u64,
 }
 
 impl Network {
-    pub(crate) fn new(latency_micros: u64, notice_micros: u64, now: Instant) -> Self {
-        Self {
-            connections: Vec::new(),
-            control: None,
-            data: None,
-            latency_micros,
-            held_until: now,
-            notice_micros,
-        }
+    pub(crate) fn new(sinks: usize, latency_micros: u64, notice_micros: u64, now: Instant) -> Self {
+        let ends = vec![End { control: None, data: None, held_until: now }; sinks];
+        Self { connections: Vec::new(), ends, latency_micros, notice_micros }
     }
 }
 
 impl World {
-    /// The sink opens `channel` anew; what it had there is gone.
-    pub(crate) fn connect(&mut self, channel: Channel, session: Option<SessionId>) {
-        self.disconnect(channel);
+    /// `sink` opens `channel` anew; what it had there is gone.
+    pub(crate) fn connect(&mut self, sink: usize, channel: Channel, session: Option<SessionId>) {
+        self.disconnect(sink, channel);
         let id = self.network.connections.len();
         let peer = match session {
             Some(session) => PeerId::new(&session.routing_id()),
             None => PeerId::new(format!("connection {id}").as_bytes()),
         };
         self.network.connections.push(Connection {
+            sink,
             channel,
             peer,
             is_open: true,
@@ -74,15 +77,15 @@ impl World {
             to_source_at: self.now,
             to_sink_at: self.now,
         });
-        *self.current(channel) = Some(id);
+        *self.current(sink, channel) = Some(id);
         let latency = self.random.delay(2 * self.network.latency_micros);
-        let at = (self.now + latency).max(self.network.held_until);
+        let at = (self.now + latency).max(self.network.ends[sink].held_until);
         self.schedule(at, Event::Established { connection: id });
     }
 
-    /// The connection in use on `channel` dies, with what is under way on it.
-    pub(crate) fn disconnect(&mut self, channel: Channel) {
-        let Some(id) = self.current(channel).take() else { return };
+    /// The connection that `sink` has on `channel` dies, with what is under way on it.
+    pub(crate) fn disconnect(&mut self, sink: usize, channel: Channel) {
+        let Some(id) = self.current(sink, channel).take() else { return };
         let unnoticed = self.random.delay(self.network.notice_micros);
         let connection = &mut self.network.connections[id];
         connection.is_open = false;
@@ -91,27 +94,35 @@ impl World {
     }
 
     /// A connection breaks; the command channel's is made again underneath.
-    pub(crate) fn cut(&mut self, channel: Channel) {
-        self.disconnect(channel);
-        if channel == Channel::Control && self.sink.is_up() {
-            self.connect(Channel::Control, None);
-        } else if self.random.chance(300) && self.sink.is_up() {
-            let incarnation = self.sink.incarnation;
+    pub(crate) fn cut(&mut self, sink: usize, channel: Channel) {
+        self.disconnect(sink, channel);
+        if channel == Channel::Control && self.sinks[sink].is_up() {
+            self.connect(sink, Channel::Control, None);
+        } else if self.random.chance(300) && self.sinks[sink].is_up() {
+            let incarnation = self.sinks[sink].incarnation;
             let at = self.now + self.random.delay(100_000);
-            self.schedule(at, Event::UnreachableAtSink { incarnation, channel });
+            self.schedule(at, Event::UnreachableAtSink { sink, incarnation, channel });
         }
     }
 
     /// The source has gone: nothing that it had is left.
     pub(crate) fn cut_all(&mut self) {
-        for channel in [Channel::Control, Channel::Data] {
-            self.cut(channel);
+        for sink in 0..self.sinks.len() {
+            self.cut_sink(sink);
         }
     }
 
-    /// Nothing arrives until then.
-    pub(crate) fn hold(&mut self, duration: Duration) {
-        self.network.held_until = self.network.held_until.max(self.now + duration);
+    /// Both connections of `sink` break.
+    pub(crate) fn cut_sink(&mut self, sink: usize) {
+        for channel in [Channel::Control, Channel::Data] {
+            self.cut(sink, channel);
+        }
+    }
+
+    /// Nothing arrives from or at `sink` until then.
+    pub(crate) fn hold(&mut self, sink: usize, duration: Duration) {
+        let held_until = &mut self.network.ends[sink].held_until;
+        *held_until = (*held_until).max(self.now + duration);
     }
 
     /// The source has accepted `connection`.
@@ -130,8 +141,8 @@ impl World {
         }
     }
 
-    pub(crate) fn send_to_source(&mut self, channel: Channel, frame: Frame) {
-        let Some(id) = *self.current(channel) else { return };
+    pub(crate) fn send_to_source(&mut self, sink: usize, channel: Channel, frame: Frame) {
+        let Some(id) = *self.current(sink, channel) else { return };
         if self.network.connections[id].is_established {
             self.carry(id, true, &frame);
         } else {
@@ -158,18 +169,15 @@ impl World {
         }
     }
 
-    /// A frame has come to the end of `id`; what was under way when it died does not.
-    pub(crate) fn arrives(&self, id: usize) -> Option<(Channel, PeerId)> {
-        let connection = &self.network.connections[id];
-        connection.is_open.then(|| (connection.channel, connection.peer.clone()))
+    /// A frame has come to the end of `id`: of which sink, and where; what was under way when it died does not.
+    pub(crate) fn arrives(&self, id: usize) -> Option<(usize, Channel, PeerId)> {
+        let Connection { sink, channel, peer, is_open, .. } = &self.network.connections[id];
+        is_open.then(|| (*sink, *channel, peer.clone()))
     }
 
-    /// The names under which the source knows the sink.
-    pub(crate) fn peer(&self, channel: Channel) -> Option<PeerId> {
-        let id = match channel {
-            Channel::Control => self.network.control,
-            Channel::Data => self.network.data,
-        };
+    /// The names under which the source knows `sink`.
+    pub(crate) fn peer(&mut self, sink: usize, channel: Channel) -> Option<PeerId> {
+        let id = *self.current(sink, channel);
         id.map(|id| self.network.connections[id].peer.clone())
     }
 
@@ -182,7 +190,7 @@ impl World {
         }
         let is_repeated = is_troubled && self.random.below(100_000) < mood.repeated;
         let arrival = self.now + self.random.delay(self.network.latency_micros);
-        let held_until = self.network.held_until;
+        let held_until = self.network.ends[self.network.connections[id].sink].held_until;
         let connection = &mut self.network.connections[id];
         let order =
             if is_to_source { &mut connection.to_source_at } else { &mut connection.to_sink_at };
@@ -199,10 +207,11 @@ impl World {
         }
     }
 
-    fn current(&mut self, channel: Channel) -> &mut Option<usize> {
+    fn current(&mut self, sink: usize, channel: Channel) -> &mut Option<usize> {
+        let end = &mut self.network.ends[sink];
         match channel {
-            Channel::Control => &mut self.network.control,
-            Channel::Data => &mut self.network.data,
+            Channel::Control => &mut end.control,
+            Channel::Data => &mut end.data,
         }
     }
 }

@@ -1,17 +1,11 @@
-//! What the sink may look like: judged after every single task.
-//!
-//! * A file at the sink has a content that the source once had at its path, or at a path from which
-//!   that one was renamed.
-//! * A path vanishes at the sink only if the source has been without it since it was read for the sink.
-//! * Once the sink is told that it is in sync, whatever held still since it asked is the same.
+//! What happened at the source: what any sink is judged by.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 use std::time::Instant;
 
 use osync_core::model::metadata::{Kind, Metadata};
 use osync_core::model::rel_path::RelPath;
-use osync_core::testing::mem_tree::MemTree;
 
 use crate::random::Random;
 
@@ -48,8 +42,6 @@ pub(crate) struct Oracle {
     long: HashSet<RelPath>,
     /// All renames, from and to; and names given to what had others.
     renames: Vec<(RelPath, RelPath)>,
-    /// What lies at the sink now, and when it was read at the source.
-    at_sink: BTreeMap<RelPath, Instant>,
 }
 
 /// What happens at the source.
@@ -163,82 +155,8 @@ impl Oracle {
     }
 }
 
-/// What happens at the sink.
+/// What may be said of a sink.
 impl Oracle {
-    /// Takes what a sink held before the beginning, or after a power cut, as given.
-    pub(crate) fn begin_with(&mut self, sink: &MemTree, now: Instant) {
-        self.at_sink.clear();
-        for (path, (_, content)) in sink.snapshot().iter().filter(|(path, _)| !path.is_root()) {
-            self.versions.entry(path.clone()).or_default().insert(fingerprint(content));
-            self.at_sink.insert(path.clone(), now);
-        }
-    }
-
-    /// Judges what lies at and above `paths` of the sink by now; what is new there was read at `read_at`.
-    pub(crate) fn judge(
-        &mut self,
-        paths: impl IntoIterator<Item = RelPath>,
-        sink: &MemTree,
-        read_at: Option<Instant>,
-    ) -> Result<(), String> {
-        let mut all = BTreeSet::new();
-        for path in paths {
-            let mut next = Some(path);
-            while let Some(path) = next.filter(|path| !path.is_root() && !all.contains(path)) {
-                next = path.parent();
-                all.insert(path);
-            }
-        }
-        // Ascending: what lies above comes first.
-        all.iter().try_for_each(|path| self.judge_at(path, sink, read_at))
-    }
-
-    fn judge_at(
-        &mut self,
-        path: &RelPath,
-        sink: &MemTree,
-        read_at: Option<Instant>,
-    ) -> Result<(), String> {
-        let found = sink.look(path.as_bytes());
-        let shape = found.as_ref().map(shape_of);
-        let vanished: Vec<RelPath> = match shape {
-            Some(Shape::Directory) => Vec::new(),
-            Some(Shape::File | Shape::Other) => self.sink_paths_below(path),
-            None => {
-                let mut all = self.sink_paths_below(path);
-                all.extend(self.at_sink.contains_key(path).then(|| path.clone()));
-                all
-            }
-        };
-        for path in vanished {
-            self.judge_removal(&path)?;
-        }
-        if let Some(read_at) = read_at.filter(|_| found.is_some()) {
-            self.at_sink.entry(path.clone()).or_insert(read_at);
-        }
-        if shape == Some(Shape::File) {
-            self.judge_content(path, &sink.held_content(path.as_bytes()).unwrap_or_default())?;
-        }
-        Ok(())
-    }
-
-    /// Judges a rename that the sink has done: what was moved is as old as it was.
-    pub(crate) fn judge_rename(
-        &mut self,
-        from: &RelPath,
-        to: &RelPath,
-        sink: &MemTree,
-    ) -> Result<(), String> {
-        let rebased = |path: &RelPath| path.rebased(from, to).expect("short paths");
-        let moved = self.at_sink.iter().filter_map(|(path, since)| Some((rebased(path)?, *since)));
-        let moved: Vec<(RelPath, Instant)> = moved.collect();
-        self.judge([from.clone()], sink, None)?;
-        for (path, since) in &moved {
-            self.at_sink.entry(path.clone()).or_insert(*since);
-        }
-        self.judge(moved.into_iter().map(|(path, _)| path), sink, None)
-    }
-
     /// Judges the claim that the sink holds everything that had happened when it asked.
     pub(crate) fn judge_in_sync(
         &self,
@@ -286,25 +204,21 @@ impl Oracle {
             && moved.all(|(_, moved)| *moved < since)
     }
 
-    fn judge_removal(&mut self, path: &RelPath) -> Result<(), String> {
-        let Some(since) = self.at_sink.remove(path) else {
-            return Ok(());
-        };
-        match self.present.get(path) {
-            Some(present) if present.since < since => {
-                Err(format!("{path} vanished at the sink and never did at the source"))
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn judge_content(&self, path: &RelPath, content: &[u8]) -> Result<(), String> {
+    /// Judges the `content` of a file at a sink that was `given` other contents than the source ever had.
+    pub(crate) fn judge_content(
+        &self,
+        path: &RelPath,
+        content: &[u8],
+        given: &BTreeMap<RelPath, HashSet<u64>>,
+    ) -> Result<(), String> {
         let fingerprint = fingerprint(content);
         let mut versions = 0;
         let mut is_known = |path: &RelPath| {
-            let known = self.versions.get(path);
-            versions += known.map_or(0, HashSet::len);
-            known.is_some_and(|known| known.contains(&fingerprint))
+            let [written, given] = [self.versions.get(path), given.get(path)];
+            versions += written.map_or(0, HashSet::len);
+            let is_new = |version: &&u64| written.is_none_or(|written| !written.contains(*version));
+            versions += given.map_or(0, |given| given.iter().filter(is_new).count());
+            [written, given].into_iter().flatten().any(|known| known.contains(&fingerprint))
         };
         if is_known(path) {
             return Ok(());
@@ -331,14 +245,10 @@ impl Oracle {
         let bytes = content.len();
         Err(format!("{path} has {bytes} bytes at the sink that it never had at the source"))
     }
-
-    fn sink_paths_below(&self, path: &RelPath) -> Vec<RelPath> {
-        within(&self.at_sink, path).filter(|other| *other != path).cloned().collect()
-    }
 }
 
 /// The paths of `map` at and below `path`: those that begin alike are together, but for a few of others.
-fn within<'a, V>(
+pub(crate) fn within<'a, V>(
     map: &'a BTreeMap<RelPath, V>,
     path: &'a RelPath,
 ) -> impl Iterator<Item = &'a RelPath> {
@@ -347,7 +257,7 @@ fn within<'a, V>(
     from.map(|(other, _)| other).take_while(begins_alike).filter(|other| other.is_within(path))
 }
 
-fn shape_of(metadata: &Metadata) -> Shape {
+pub(crate) fn shape_of(metadata: &Metadata) -> Shape {
     if metadata.kind.is_directory() {
         Shape::Directory
     } else if matches!(metadata.kind, Kind::File { .. }) {

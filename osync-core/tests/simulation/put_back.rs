@@ -10,10 +10,11 @@ use crate::world::World;
 impl World {
     /// How many of a thousand operations are such.
     pub(crate) fn put_backs_permille(&self) -> u64 {
-        match (self.source.is_up(), self.horizons.is_empty()) {
-            (false, true) => 0,
-            (false, false) => 200,
-            (true, true) if !self.source.knows_a_sink(self.now) => 0,
+        let is_known = self.horizons.len() == self.sinks.len();
+        match (self.source.is_up(), is_known) {
+            (false, false) => 0,
+            (false, true) => 200,
+            (true, false) if self.source.known_sinks(self.now) < self.sinks.len() => 0,
             (true, _) => 60,
         }
     }

@@ -7,16 +7,20 @@ use std::time::{Duration, Instant};
 
 use osync_core::model::fidelity::Fidelity;
 use osync_core::model::removal_limit::RemovalLimit;
+use osync_core::model::report::QueueReport;
 use osync_core::model::session_id::SessionId;
+use osync_core::model::sink_id::SinkId;
 use osync_core::model::work_id::WorkId;
 use osync_core::options::SourceOptions;
 use osync_core::ports::monitor::Event as Told;
 use osync_core::protocol::TERMINATION_MAX;
 use osync_core::protocol::source::control_service::SourceControlService;
-use osync_core::protocol::source::job::{Done, Job};
+use osync_core::protocol::source::job::Done;
 use osync_core::protocol::source::transfer::Output;
 use osync_core::runtime::content::OpenFile;
 use osync_core::runtime::read;
+use osync_core::runtime::reader_pool::{self, Order};
+use osync_core::runtime::sharing::{Party, Sharing};
 use osync_core::runtime::waiting::Waiting;
 use osync_core::testing::mem_tree::MemTree;
 use osync_core::wire::packing::Packer;
@@ -52,8 +56,11 @@ pub(crate) struct SourceSide {
     machine: Option<Box<Machine>>,
     /// As the runtime keeps them.
     files: HashMap<(u64, WorkId), Box<OpenFile>>,
-    /// When work was last begun to be read: what the sink then holds is as old as that.
-    pub(crate) read_at: HashMap<WorkId, Instant>,
+    sharing: Sharing,
+    /// How many readings more there would have been without that.
+    pub(crate) readings_shared: u64,
+    /// When the work of a session was last begun to be read: what its sink then holds is as old as that.
+    pub(crate) read_at: HashMap<(u64, WorkId), Instant>,
     /// Once it was told to stop, when that must be done.
     ends_by: Option<Instant>,
     pub(crate) deadline: Option<Instant>,
@@ -63,22 +70,15 @@ pub(crate) struct SourceSide {
 /// A job on its way through a reader.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    pub(crate) incarnation: u64,
-    session: u64,
-    work: WorkId,
-    job: Job,
-    pack_level: Option<i32>,
-    open: Option<Box<OpenFile>>,
+    incarnation: u64,
+    order: Order,
 }
 
 /// Its result on the way back.
 #[derive(Debug)]
 pub(crate) struct Read {
-    pub(crate) incarnation: u64,
-    session: u64,
-    work: WorkId,
-    done: Done,
-    open: Option<Box<OpenFile>>,
+    incarnation: u64,
+    result: reader_pool::Result,
 }
 
 impl SourceSide {
@@ -92,6 +92,8 @@ impl SourceSide {
             incarnation: 0,
             machine: None,
             files: HashMap::new(),
+            sharing: Sharing::default(),
+            readings_shared: 0,
             read_at: HashMap::new(),
             ends_by: None,
             deadline: None,
@@ -103,18 +105,19 @@ impl SourceSide {
         self.machine.is_some()
     }
 
-    /// Whether a sink has registered since this source was started.
-    pub(crate) fn knows_a_sink(&self, now: Instant) -> bool {
-        self.machine.as_ref().is_some_and(|machine| !machine.reports(now).is_empty())
+    /// How many sinks have registered since this source was started.
+    pub(crate) fn known_sinks(&self, now: Instant) -> usize {
+        self.machine.as_ref().map_or(0, |machine| machine.reports(now).len())
     }
 
-    /// Whether nothing is open, marked, queued or in flight.
-    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+    /// Whether nothing is open, marked, queued or in flight for any of the `sinks`.
+    pub(crate) fn is_idle(&self, sinks: usize, now: Instant) -> bool {
         let Some(machine) = &self.machine else { return false };
-        let [(_, queue)] = &machine.reports(now)[..] else { return false };
-        queue.is_idle
-            && (queue.live, queue.backlog, queue.in_flight) == (0, 0, 0)
-            && self.files.is_empty()
+        let reports = machine.reports(now);
+        let is_idle = |(_, queue): &(SinkId, QueueReport)| {
+            queue.is_idle && (queue.live, queue.backlog, queue.in_flight) == (0, 0, 0)
+        };
+        reports.len() == sinks && reports.iter().all(is_idle) && self.files.is_empty()
     }
 
     /// What is open still, for the message of a failure.
@@ -171,6 +174,7 @@ impl World {
         );
         let side = &mut self.source;
         side.incarnation += 1;
+        side.sharing = Sharing::default();
         side.machine = Some(Box::new(machine));
         side.ends_by = None;
         let lateness = *self.random.pick(&[1_000, 10_000, 300_000]);
@@ -201,14 +205,16 @@ impl World {
     }
 
     pub(crate) fn on_reading(&mut self, reading: Reading) {
-        let Reading { incarnation, session, work, job, pack_level, mut open } = reading;
+        let Reading { incarnation, order } = reading;
         if incarnation != self.source.incarnation {
             return;
         }
         let now = self.now;
-        self.trace(|| format!("read {work:?} {job:?}"));
+        let Order { party, lane, job, pack_level, mut open } = order;
+        let members = party.close();
+        self.trace(|| format!("read {members:?} {job:?}"));
         if open.is_none() {
-            self.source.read_at.insert(work, now);
+            self.source.read_at.extend(members.iter().map(|member| (*member, now)));
         }
         let source = self.source.view.source();
         let mut done = read::perform(source, &Waiting::never(), &job, &mut open, || now);
@@ -217,11 +223,12 @@ impl World {
             done.payloads().into_iter().for_each(|payload| packer.pack(payload, level));
         }
         if let Done::Looked(Ok(looked)) = &done {
-            self.trace(|| format!("read {work:?} {:?}", looked.outcomes));
+            self.trace(|| format!("read {members:?} {:?}", looked.outcomes));
         }
         let most_micros = self.read_micros;
         let at = now + self.random.delay(most_micros);
-        self.schedule(at, Event::Read(Box::new(Read { incarnation, session, work, done, open })));
+        let result = reader_pool::Result { members, party, lane, job, done, open };
+        self.schedule(at, Event::Read(Box::new(Read { incarnation, result })));
     }
 
     /// Lets the machine take something, if it is still the one it was meant for.
@@ -238,14 +245,27 @@ impl World {
         }
     }
 
+    /// As the runtime's loop takes a result.
     pub(crate) fn on_read(&mut self, read: Read) {
-        let Read { incarnation, session, work, done, open } = read;
+        let Read { incarnation, result } = read;
         if incarnation != self.source.incarnation {
             return;
         }
+        let side = &mut self.source;
+        let reader_pool::Result { mut members, party, lane, job, done, open } = result;
+        side.sharing.end(lane, &job, &party);
+        let Some(last) = members.pop() else { return };
         if let Some(open) = open {
-            self.source.files.insert((session, work), open);
+            side.files.insert(last, open);
         }
+        side.readings_shared += members.len() as u64;
+        for (session, work) in members {
+            let done = done.clone();
+            self.with_source(incarnation, |machine, now, out| {
+                machine.on_done(session, work, done, now, out);
+            });
+        }
+        let (session, work) = last;
         self.with_source(incarnation, |machine, now, out| {
             machine.on_done(session, work, done, now, out);
         });
@@ -282,12 +302,21 @@ impl World {
                     self.trace(|| format!("source > {channel:?} {peer:?} {}", describe(&frame)));
                     self.send_to_sink(channel, &peer, &frame);
                 }
-                Output::Job { session, work, lane: _, job, pack_level } => {
-                    let open = self.source.files.remove(&(session, work));
-                    let incarnation = self.source.incarnation;
-                    let at = self.now + self.random.delay(self.read_micros);
-                    let reading = Reading { incarnation, session, work, job, pack_level, open };
-                    self.schedule(at, Event::Reading(Box::new(reading)));
+                Output::Job { session, work, lane, job, pack_level } => {
+                    let (member, job) = ((session, work), Arc::new(job));
+                    let side = &mut self.source;
+                    let (open, incarnation) = (side.files.remove(&member), side.incarnation);
+                    let party = if job.holds_file() {
+                        Some(Party::new(member))
+                    } else {
+                        side.sharing.join(lane, &job, member)
+                    };
+                    if let Some(party) = party {
+                        let at = self.now + self.random.delay(self.read_micros);
+                        let order = Order { party, lane, job, pack_level, open };
+                        let reading = Reading { incarnation, order };
+                        self.schedule(at, Event::Reading(Box::new(reading)));
+                    }
                 }
                 Output::Forget { session, work } => {
                     self.source.files.remove(&(session, work));

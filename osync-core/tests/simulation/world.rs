@@ -1,10 +1,9 @@
-//! The world of one run: two trees, two machines, what lies between them, and a clock that only moves
-//! when something happens.
+//! The world of one run: a source and its sinks, trees and machines, what lies between them, and a clock that only
+//! moves when something happens.
 //!
 //! Everything is chosen by one seed, so a run repeats itself exactly.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use osync_core::model::durability::Durability;
@@ -16,8 +15,7 @@ use osync_core::ports::sink::Sink;
 use osync_core::testing::mem_tree::MemTree;
 
 use crate::event::Event;
-use crate::filter::Snapshot;
-use crate::mood::{Fault, Mood, mood};
+use crate::mood::{Fault, Mood, mood, sinks};
 use crate::network::Network;
 use crate::oracle::Oracle;
 use crate::random::Random;
@@ -42,13 +40,12 @@ pub(crate) struct World {
     pub(crate) events: BTreeMap<(Instant, u64), Event>,
     pub(crate) oracle: Oracle,
     pub(crate) source: SourceSide,
-    pub(crate) sink: SinkSide,
+    pub(crate) sinks: Vec<SinkSide>,
     pub(crate) network: Network,
     /// Operations and faults are over.
     pub(crate) is_quiet: bool,
-    /// How long a job and a task take at the most.
+    /// How long a job takes at the most.
     pub(crate) read_micros: u64,
-    pub(crate) write_micros: u64,
     /// Files that have grown are extended at the sink; then nobody changes one in the middle too.
     pub(crate) extend_bytes_min: Option<u64>,
     /// Makes contents and times unique.
@@ -63,12 +60,9 @@ pub(crate) struct World {
     events_taken: u64,
     /// How often a machine wanted to be called again at the same moment.
     rounds: u32,
-    was_asked: bool,
     settled_by: Instant,
     /// How often in a row everything was the same.
     content_checks: u32,
-    /// The two trees when they were found to be the same last.
-    pub(crate) alike: Option<[Arc<Snapshot>; 2]>,
     failure: Option<String>,
 }
 
@@ -77,6 +71,8 @@ pub(crate) struct World {
 pub(crate) struct Outcome {
     pub(crate) events: u64,
     pub(crate) virtual_time: Duration,
+    /// Readings that were saved because several sinks wanted the same.
+    pub(crate) readings_shared: u64,
 }
 
 impl World {
@@ -89,6 +85,10 @@ impl World {
         let write_micros = *random.pick(&[300, 5_000, 50_000]);
         let source = SourceSide::new(now, &mut random);
         let extend_bytes_min = random.chance(500).then_some(1);
+        let mut sides = vec![SinkSide::new(write_micros)];
+        // The others are slower or faster.
+        let others = 1..sinks(seed);
+        sides.extend(others.map(|_| SinkSide::new(*random.pick(&[300, 5_000, 50_000]))));
         Self {
             extend_bytes_min,
             mood: mood(seed),
@@ -97,11 +97,10 @@ impl World {
             events: BTreeMap::new(),
             oracle: Oracle::default(),
             source,
-            sink: SinkSide::new(),
-            network: Network::new(latency_micros, notice_micros, now),
+            sinks: sides,
+            network: Network::new(sinks(seed), latency_micros, notice_micros, now),
             is_quiet: false,
             read_micros,
-            write_micros,
             version: 0,
             begun_at: now,
             ticks: Vec::new(),
@@ -110,10 +109,8 @@ impl World {
             scheduled: 0,
             events_taken: 0,
             rounds: 0,
-            was_asked: false,
             settled_by: now,
             content_checks: 0,
-            alike: None,
             failure: None,
         }
     }
@@ -131,7 +128,8 @@ impl World {
             }
         }
         let virtual_time = self.now.duration_since(self.begun_at);
-        Ok(Outcome { events: self.events_taken, virtual_time })
+        let readings_shared = self.source.readings_shared;
+        Ok(Outcome { events: self.events_taken, virtual_time, readings_shared })
     }
 
     pub(crate) fn schedule(&mut self, at: Instant, event: Event) {
@@ -164,25 +162,31 @@ impl World {
         }
     }
 
-    /// What lies at both ends before anybody watches, and what will happen when.
+    /// What lies at `sink` before anybody watches.
+    fn prepare_sink(&mut self, sink: usize) {
+        if self.random.chance(500) {
+            copy(&self.source.tree, &self.sinks[sink].tree);
+            self.link_sink(sink);
+        }
+        let side = &mut self.sinks[sink];
+        for name in ["a", "b", "stray"] {
+            if self.random.chance(200) {
+                side.tree.write(format!("{name}/junk"), "junk");
+            }
+        }
+        side.held.begin_with(&side.tree, self.now);
+        if self.mood.faults.contains(&Fault::CutPower) {
+            side.tree.set_durability(Durability::Batch);
+            side.tree.watch_power();
+            side.promises.is_judged = true;
+        }
+    }
+
+    /// What lies everywhere before anybody watches, and what will happen when.
     fn prepare(&mut self) {
         let before = self.random.between(0, 40);
         (0..before).for_each(|_| self.operate());
-        if self.random.chance(500) {
-            copy(&self.source.tree, &self.sink.tree);
-            self.link_sink();
-        }
-        for name in ["a", "b", "stray"] {
-            if self.random.chance(200) {
-                self.sink.tree.write(format!("{name}/junk"), "junk");
-            }
-        }
-        self.oracle.begin_with(&self.sink.tree, self.now);
-        if self.mood.faults.contains(&Fault::CutPower) {
-            self.sink.tree.set_durability(Durability::Batch);
-            self.sink.tree.watch_power();
-            self.sink.promises.is_judged = true;
-        }
+        (0..self.sinks.len()).for_each(|sink| self.prepare_sink(sink));
         (0..self.random.between(0, 20)).for_each(|_| self.operate());
         let active_micros = self.random.between(200_000, 12_000_000);
         let bursts: Vec<u64> = (0..10).map(|_| self.random.below(active_micros)).collect();
@@ -200,7 +204,8 @@ impl World {
         }
         for _ in 0..self.random.between(0, 4) {
             let at = self.random.below(active_micros);
-            self.schedule_in(at, Event::Ask);
+            let sink = self.some_sink();
+            self.schedule_in(at, Event::Ask { sink });
         }
         if self.random.chance(200) {
             let (at, lasts) = (self.random.below(active_micros), self.random.millis(500, 6_000));
@@ -209,7 +214,13 @@ impl World {
         }
         let (source_at, sink_at) = (self.random.below(500_000), self.random.below(500_000));
         self.schedule_in(source_at, Event::StartSource);
-        self.schedule_in(sink_at, Event::StartSink);
+        self.schedule_in(sink_at, Event::StartSink { sink: 0 });
+        for sink in 1..self.sinks.len() {
+            // At about the same time, or at any.
+            let until = if self.random.chance(500) { 500_000 } else { active_micros };
+            let at = self.random.below(until);
+            self.schedule_in(at, Event::StartSink { sink });
+        }
         self.schedule_in(active_micros, Event::Quiet);
     }
 
@@ -230,8 +241,8 @@ impl World {
             self.ticks.push((self.now, tick));
         }
         let next = self.events.first_key_value().map(|((at, _), _)| *at);
-        let deadlines = [self.source.deadline, self.sink.deadline];
-        let Some(at) = deadlines.into_iter().flatten().chain(next).min() else {
+        let deadlines = self.sinks.iter().map(|sink| sink.deadline).chain([self.source.deadline]);
+        let Some(at) = deadlines.flatten().chain(next).min() else {
             return self.fail("nothing will ever happen again");
         };
         self.rounds = if at > self.now { 0 } else { self.rounds + 1 };
@@ -249,8 +260,8 @@ impl World {
             self.fail("a machine is never content");
         } else if self.source.deadline == Some(at) {
             self.after_source();
-        } else {
-            self.after_sink();
+        } else if let Some(sink) = self.sinks.iter().position(|sink| sink.deadline == Some(at)) {
+            self.after_sink(sink);
         }
         if self.events_taken.is_multiple_of(64) {
             let checked = self.source.check_bounds(self.now);
@@ -267,16 +278,16 @@ impl World {
             Event::Strike => self.strike(),
             Event::Quiet => self.on_quiet(),
             Event::Check => self.check(),
-            Event::Ask => self.ask(),
+            Event::Ask { sink } => self.ask(sink),
             Event::Repair => self.repair(),
-            Event::CutAll => self.cut_all(),
+            Event::CutSink { sink } => self.cut_sink(sink),
             Event::SourceGone => {
                 self.cut_all();
                 let down = self.random.millis(1, 1_500);
                 self.schedule(self.now + down, Event::StartSource);
             }
             Event::StartSource => self.start_source(),
-            Event::StartSink => self.start_sink(),
+            Event::StartSink { sink } => self.start_sink(sink),
             Event::FeedReady { incarnation } => {
                 if incarnation == self.source.incarnation {
                     self.on_feed_ready();
@@ -290,24 +301,26 @@ impl World {
             }
             Event::Reading(reading) => self.on_reading(*reading),
             Event::Read(read) => self.on_read(*read),
-            Event::Writing { incarnation, index } => self.on_writing(incarnation, index),
+            Event::Writing { sink, incarnation, index } => {
+                self.on_writing(sink, incarnation, index);
+            }
             Event::Written(written) => self.on_written(*written),
-            Event::Synced { incarnation, synced } => {
-                self.with_sink(incarnation, |machine, now, out| {
+            Event::Synced { sink, incarnation, synced } => {
+                self.with_sink(sink, incarnation, |machine, now, out| {
                     machine.on_synced(synced, now, out);
                 });
             }
             Event::Established { connection } => self.on_established(connection),
             Event::ToSource { connection, frame } => {
-                if let Some((channel, peer)) = self.arrives(connection) {
+                if let Some((_, channel, peer)) = self.arrives(connection) {
                     self.with_source(self.source.incarnation, |machine, now, out| {
                         machine.on_frame(channel, &peer, &frame, now, out);
                     });
                 }
             }
             Event::ToSink { connection, frame } => {
-                if let Some((channel, _)) = self.arrives(connection) {
-                    self.with_sink(self.sink.incarnation, |machine, now, out| {
+                if let Some((sink, channel, _)) = self.arrives(connection) {
+                    self.with_sink(sink, self.sinks[sink].incarnation, |machine, now, out| {
                         machine.on_frame(channel, frame, now, out);
                     });
                 }
@@ -317,8 +330,8 @@ impl World {
                     machine.on_unreachable(channel, &peer, out);
                 });
             }
-            Event::UnreachableAtSink { incarnation, channel } => {
-                self.with_sink(incarnation, |machine, now, out| {
+            Event::UnreachableAtSink { sink, incarnation, channel } => {
+                self.with_sink(sink, incarnation, |machine, now, out| {
                     machine.on_unreachable(channel, now, out);
                 });
             }
@@ -339,17 +352,20 @@ impl World {
 
     /// Looks whether everything is the same; asks the engine once.
     fn check(&mut self) {
-        let is_answered = self.was_asked && !self.sink.has_questions() && !self.sink.had_problems;
-        if !is_answered && !self.sink.has_questions() && self.sink.is_up() {
-            self.ask();
-            self.was_asked = self.sink.has_questions();
-        }
-        let is_settled = is_answered && self.source.is_idle(self.now) && self.is_alike();
+        let sinks = 0..self.sinks.len();
+        let answered = sinks.clone().filter(|sink| self.is_answered(*sink)).count();
+        let is_settled = answered == sinks.len()
+            && self.source.is_idle(sinks.len(), self.now)
+            && sinks.clone().all(|sink| self.is_alike(sink));
         self.content_checks = if is_settled { self.content_checks + 1 } else { 0 };
         if !is_settled && self.now > self.settled_by {
-            let (differences, shared) = (self.differences(), self.shared());
-            let (source, sink) = (self.source.describe(self.now), self.sink.describe());
-            self.fail(&format!("not settled: {differences:#?} {shared:?}\n{source}\n{sink}"));
+            let sides = sinks.map(|sink| {
+                let (differences, shared) = (self.differences(sink), self.shared(sink));
+                format!("{differences:#?} {shared:?}\n{}", self.sinks[sink].describe())
+            });
+            let sides: Vec<String> = sides.collect();
+            let source = self.source.describe(self.now);
+            self.fail(&format!("not settled: {}\n{source}", sides.join("\n")));
         }
         self.schedule(self.now + CHECK_INTERVAL, Event::Check);
     }
