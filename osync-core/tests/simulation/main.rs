@@ -52,7 +52,8 @@ const SEEDS: u64 = 350;
 /// 1544: a file that was still open was left to its writer twice on its way, for ever. 2199023256409: an answer
 /// of an earlier session was given while the next sent names anew. 2632: a loss had names sent anew while an answer
 /// was on its way. 1099516629202: a name followed another whose content had been read since it was looked at.
-const ONCE_FAILED: [u64; 14] = [
+/// 1152922604118516131: a directory was to be removed and came back, and a report of what lay in it was forgotten.
+const ONCE_FAILED: [u64; 15] = [
     1_020,
     9_184,
     4_096,
@@ -67,6 +68,7 @@ const ONCE_FAILED: [u64; 14] = [
     2_199_023_256_409,
     2_632,
     1_099_516_629_202,
+    1_152_922_604_118_516_131,
 ];
 
 /// Names the seed if the engine panics.

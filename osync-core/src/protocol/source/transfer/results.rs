@@ -209,9 +209,8 @@ impl Transfer {
             found.ok().map(|index| names[index].1)
         });
         self.end(id, now, out);
-        let names =
-            names.into_iter().map(|(name, is_directory)| (name, is_directory, PUSHED_BYTES));
-        self.push_page(lane, &visit, until.as_ref(), names.collect());
+        let unread = |(name, is_directory)| (name, is_directory, PUSHED_BYTES);
+        self.push_page(lane, &visit, until.as_ref(), names.into_iter().map(unread).collect());
     }
 
     /// Queues everything of a page for a sink that has nothing of it: names, whether they are
@@ -342,8 +341,9 @@ impl Transfer {
         for (name, need) in made {
             let path = crate::queue::mark_set::entry_path(&directory, &name);
             if need == Need::Content {
-                // The name came or went: the sink may have another directory there.
+                // The sink may have another directory there, and what was reported below went with the name.
                 self.mark(lane, &path, Extent::Subtree, Urgency::Now, born, now);
+                self.doubt_if(may_remove, lane, &path);
             } else {
                 // A directory's own metadata is told with the directory itself.
                 let parcel = Parcel { directory: path, names: [].into(), may_remove: false, born };
