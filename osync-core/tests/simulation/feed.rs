@@ -215,8 +215,13 @@ impl World {
         let incarnation = self.source.incarnation;
         if self.random.chance(30) && !matches!(change, Change::Fence { .. } | Change::Ready) {
             let again = at + self.random.delay(200_000);
-            if let Change::Entry { path, .. } = &change {
-                self.oracle.shaken(path, again);
+            match &change {
+                Change::Entry { path, .. } => self.oracle.shaken(path, again),
+                Change::Renamed { from, to, .. } => {
+                    self.oracle.shaken(from, again);
+                    self.oracle.shaken(to, again);
+                }
+                _ => {}
             }
             let event = Event::Report { incarnation, change: change.clone() };
             self.schedule(again, event);

@@ -28,6 +28,8 @@ pub struct Work {
     pub is_reading: bool,
     /// Its directory has been listed since it began to be read: what was read may be older than that.
     pub is_overtaken: bool,
+    /// What it reads was moved away since it began: where its names lie now, and of what, others know better.
+    pub is_moved: bool,
     /// What the job's result is thought to take of the window, in bytes.
     pub reserved_bytes: u64,
 }
@@ -89,6 +91,22 @@ impl What {
     pub fn is_abort_confirmed(&self) -> bool {
         let Self::Large { is_begun, course, .. } = self else { return true };
         *is_begun || matches!(course, Course::Growing)
+    }
+
+    /// Whether any of it is at or below `path`.
+    fn is_within(&self, path: &RelPath) -> bool {
+        let is_within = |directory: &RelPath, name: &Name| {
+            directory.is_within(path) || directory.join(name).is_ok_and(|entry| entry == *path)
+        };
+        match self {
+            Self::Names { directory, names, .. } => {
+                directory.is_within(path)
+                    || names.iter().any(|(name, _)| is_within(directory, name))
+            }
+            Self::Page { visit, .. } => visit.directory.is_within(path),
+            Self::Large { directory, name, .. } => is_within(directory, name),
+            Self::Rename { from, to } => from.is_within(path) || to.is_within(path),
+        }
     }
 }
 
@@ -175,19 +193,17 @@ impl InFlight {
     /// Lane and age of the work at and below `path`.
     #[must_use]
     pub fn within(&self, path: &RelPath) -> Vec<(Lane, Instant)> {
-        let is_within = |directory: &RelPath, name: &Name| {
-            directory.is_within(path) || directory.join(name).is_ok_and(|entry| entry == *path)
-        };
-        let works = self.works.values().filter(|work| match &work.what {
-            What::Names { directory, names, .. } => {
-                directory.is_within(path)
-                    || names.iter().any(|(name, _)| is_within(directory, name))
-            }
-            What::Page { visit, .. } => visit.directory.is_within(path),
-            What::Large { directory, name, .. } => is_within(directory, name),
-            What::Rename { from, to } => from.is_within(path) || to.is_within(path),
-        });
+        let works = self.works.values().filter(|work| work.what.is_within(path));
         works.map(|work| (work.lane, work.born)).collect()
+    }
+
+    /// What lay at `path` lies elsewhere.
+    pub fn moved(&mut self, path: &RelPath) {
+        for work in self.works.values_mut() {
+            // A large file is read piece by piece.
+            let is_read = work.is_reading || matches!(work.what, What::Large { .. });
+            work.is_moved |= is_read && work.what.is_within(path);
+        }
     }
 
     /// The marks that waited for a name `work` no longer claims.

@@ -71,6 +71,7 @@ impl Transfer {
         self.grown.rebase(from, to);
         self.writing.forget(from);
         self.links.rebase(from, to);
+        self.flight.moved(from);
         self.mark_doubtful(None, Lane::Live, now, now);
         let is_doubted = self.is_doubted(from);
         let is_pending =

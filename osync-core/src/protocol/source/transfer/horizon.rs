@@ -242,12 +242,17 @@ impl Transfer {
 
     /// Has everything compared, for what happened while nobody looked.
     pub(in crate::protocol::source) fn compare_all(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.mark_all(now);
+        self.on_tick(now, out);
+    }
+
+    /// Marks everything as if nothing had been compared in this session.
+    pub(super) fn mark_all(&mut self, now: Instant) {
         // What changed in this session before everything was watched is doubted even where no horizon is known.
         let is_doubtful = self.horizon.at.is_some() || self.horizon.compared_at < now;
         self.horizon.compare(now);
         self.mark(Lane::Backlog, &RelPath::root(), Extent::Subtree, Urgency::Now, now, now);
         self.doubt_if(is_doubtful, Lane::Backlog, &RelPath::root());
-        self.on_tick(now, out);
     }
 
     /// Has everything compared, for what nobody reported.

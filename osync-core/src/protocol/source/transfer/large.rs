@@ -167,13 +167,14 @@ impl Transfer {
     ) {
         let Some(work) = self.flight.works.get(&id) else { return };
         let (lane, born, is_overtaken) = (work.lane, work.born, work.is_overtaken);
+        let is_moved = work.is_moved;
         let is_confirmed = work.what.is_abort_confirmed();
         let What::Large { directory, name, .. } = &work.what else { return };
         let path = crate::queue::mark_set::entry_path(directory, name);
         let directory = directory.clone();
         let gives_up = self.gives_up(&path, Some(&end), now);
         let FileEnd { metadata, stamp, is_steady, digest, own, own_read_at } = end;
-        if !gives_up {
+        if !gives_up && !is_moved {
             let seen = Sighting { metadata: metadata.digested(), stamp };
             self.note(lane, &path, &seen, Need::Content, born, now);
             self.note_whole(id, lane, &path, &seen, born, now);

@@ -76,6 +76,9 @@ impl Transfer {
         born: Instant,
         now: Instant,
     ) {
+        if self.flight.works.get(&id).is_some_and(|work| work.is_moved) {
+            return;
+        }
         for (path, need, seen) in placed {
             for below in self.links.below(&path) {
                 self.mark(lane, &below, Extent::Entry(Need::Content), Urgency::Now, born, now);

@@ -340,8 +340,15 @@ impl Transfer {
     /// Begins a piece of work without claims.
     fn begin(&mut self, lane: Lane, born: Instant, what: What) -> WorkId {
         let id = self.flight.next_id();
-        let work =
-            Work { lane, born, what, is_reading: false, is_overtaken: false, reserved_bytes: 0 };
+        let work = Work {
+            lane,
+            born,
+            what,
+            is_reading: false,
+            is_overtaken: false,
+            is_moved: false,
+            reserved_bytes: 0,
+        };
         self.flight.works.insert(id, work);
         id
     }

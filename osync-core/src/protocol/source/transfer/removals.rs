@@ -110,11 +110,14 @@ impl Transfer {
         lane: Lane,
         visit: &Visit,
         names: usize,
+        now: Instant,
         out: &mut Vec<Output>,
     ) {
         let is_root = visit.directory.is_root() && visit.after.is_none();
         if is_root && names > 0 && self.removals.on_something() {
             self.resume(Halt::Emptied, out);
+            // Nothing was compared while it was empty, and that may have been this session's first comparison.
+            self.mark_all(now);
         }
         if is_root && visit.is_deep {
             self.listed.names = Some(0);

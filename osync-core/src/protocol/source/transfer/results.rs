@@ -150,7 +150,7 @@ impl Transfer {
         let Listed { own, entries, has_more, digest, suspects } = listed;
         let until = if has_more { entries.last().map(|entry| entry.name.clone()) } else { None };
         let (lane, visit) = (work.lane, visit.clone());
-        self.on_names_listed(lane, &visit, entries.len(), out);
+        self.on_names_listed(lane, &visit, entries.len(), now, out);
         self.mark_missing(lane, &visit, until.as_ref(), now, |name| {
             let found = entries.binary_search_by(|entry| entry.name.as_bytes().cmp(name));
             found.ok().map(|index| entries[index].metadata.kind.is_directory())
@@ -203,7 +203,7 @@ impl Transfer {
         let until = if has_more { names.last().map(|(name, _)| name.clone()) } else { None };
         let (lane, visit) = (work.lane, visit.clone());
         self.visit_rest(lane, &visit, until.clone());
-        self.on_names_listed(lane, &visit, names.len(), out);
+        self.on_names_listed(lane, &visit, names.len(), now, out);
         self.mark_missing(lane, &visit, until.as_ref(), now, |name| {
             let found = names.binary_search_by(|(known, _)| known.as_bytes().cmp(name));
             found.ok().map(|index| names[index].1)
@@ -257,8 +257,7 @@ impl Transfer {
         let mut made = Vec::new();
         let mut left_out = Vec::new();
         let mut linked = Vec::new();
-        let (mut missing, mut back) = (Vec::new(), Vec::new());
-        let mut seen_now = Vec::new();
+        let (mut missing, mut back, mut seen_now) = (Vec::new(), Vec::new(), Vec::new());
         for ((name, need), outcome) in asked.into_iter().zip(looked.outcomes) {
             if !matches!(outcome, Outcome::Placed(_)) {
                 self.flight.claims.release(&directory, &name);
@@ -295,6 +294,7 @@ impl Transfer {
                     }
                     names.push((name, need));
                 }
+                Outcome::Linked(_) if work.is_moved => again.push((name, Urgency::Now)),
                 Outcome::Linked(seen) => {
                     self.problems
                         .void_below(&crate::queue::mark_set::entry_path(&directory, &name));

@@ -25,10 +25,17 @@ const LARGES_WAIT: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Search {
     wished: Option<Wish>,
-    /// Since when what is being searched for may differ.
-    running: Option<Instant>,
+    running: Option<Running>,
     ended_at: Option<Instant>,
     wait: Duration,
+}
+
+/// A search under way.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    began_at: Instant,
+    /// Since when what is being searched for may differ.
+    born: Instant,
 }
 
 /// A search that shall begin.
@@ -47,7 +54,8 @@ impl Default for Search {
 impl Search {
     /// Since when the names may differ that are, or will be, searched for.
     pub(super) fn born(&self) -> Option<Instant> {
-        self.wished.map(|wish| wish.born).into_iter().chain(self.running).min()
+        let running = self.running.map(|running| running.born);
+        self.wished.map(|wish| wish.born).into_iter().chain(running).min()
     }
 
     /// When something is to be done at the latest.
@@ -58,6 +66,8 @@ impl Search {
     }
 
     fn wish(&mut self, born: Instant, now: Instant) {
+        // The search under way finds whatever there was when it began.
+        let born = self.running.map_or(born, |running| born.max(running.began_at));
         if self.ended_at.is_some_and(|ended_at| now > ended_at + self.wait * 2) {
             self.wait = WAIT_MIN;
         }
@@ -82,10 +92,10 @@ impl Transfer {
         if !self.is_quiet(Lane::Backlog, now) {
             return;
         }
-        if let Some(born) = self.search.running.take() {
+        if let Some(Running { began_at, .. }) = self.search.running.take() {
             self.search.ended_at = Some(now);
             if self.links.search_ended() {
-                self.search.wish(born, now);
+                self.search.wish(began_at, now);
             }
         }
         let Some(wish) = self.search.wished.filter(|wish| wish.due <= now) else { return };
@@ -100,7 +110,7 @@ impl Transfer {
         if self.links.needs_search() {
             log::debug!("something has names that are not known: the tree is compared");
             self.links.search_begins();
-            self.search.running = Some(wish.born);
+            self.search.running = Some(Running { began_at: now, born: wish.born });
             self.search.wait = (self.search.wait * 2).min(WAIT_MAX);
             let root = RelPath::root();
             self.mark(Lane::Backlog, &root, Extent::Subtree, Urgency::Now, wish.born, now);
