@@ -45,13 +45,21 @@ pub struct Removals {
     born: Option<Instant>,
     first: Option<Instant>,
     newest: Option<Instant>,
-    /// The source is empty: when to look again, and how long to wait the next time.
-    emptied: Option<(Instant, Duration)>,
+    emptied: Option<Emptied>,
     /// They were too many: when to count again.
     recount_at: Option<Instant>,
     /// What was released since then.
     released: u64,
     window_began: Option<Instant>,
+}
+
+/// The source is empty.
+#[derive(Debug, Clone, Copy)]
+struct Emptied {
+    since: Instant,
+    /// When to look again, and how long to wait the next time.
+    retry_at: Instant,
+    wait: Duration,
 }
 
 /// What is to be done about what is held.
@@ -128,13 +136,15 @@ impl Removals {
 
     /// The source was found to be empty at `now`.
     pub fn on_empty(&mut self, now: Instant) {
-        let wait = self.emptied.map_or(EMPTY_RETRY_MIN, |(_, wait)| wait);
-        self.emptied = Some((now + wait, (wait * 2).min(EMPTY_RETRY_MAX)));
+        let before = self.emptied.map(|emptied| (emptied.since, emptied.wait));
+        let (since, wait) = before.unwrap_or((now, EMPTY_RETRY_MIN));
+        let next = (wait * 2).min(EMPTY_RETRY_MAX);
+        self.emptied = Some(Emptied { since, retry_at: now + wait, wait: next });
     }
 
-    /// The source was found to have something; returns whether it was empty before.
-    pub fn on_something(&mut self) -> bool {
-        self.emptied.take().is_some()
+    /// The source was found to have something; returns since when it was empty, if it was.
+    pub fn on_something(&mut self) -> Option<Instant> {
+        self.emptied.take().map(|emptied| emptied.since)
     }
 
     /// Whether everything that is held waits for the source to have something.
@@ -154,8 +164,8 @@ impl Removals {
         if self.due().is_none_or(|due| due > now) {
             return Verdict::Wait;
         }
-        if let Some((_, wait)) = self.emptied {
-            self.emptied = Some((now + wait, wait));
+        if let Some(emptied) = &mut self.emptied {
+            emptied.retry_at = now + emptied.wait;
             return Verdict::LookForMore;
         }
         if self.window_began.is_none_or(|began| now.saturating_duration_since(began) >= WINDOW) {
@@ -237,8 +247,8 @@ impl Removals {
     /// When there is something to judge.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        if let Some((retry_at, _)) = self.emptied {
-            return Some(retry_at);
+        if let Some(emptied) = self.emptied {
+            return Some(emptied.retry_at);
         }
         let (first, newest) = (self.first?, self.newest?);
         let names = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
@@ -370,7 +380,7 @@ mod tests {
         assert_eq!(removals.judge(None, now + EMPTY_RETRY_MIN), Verdict::LookForMore);
         assert_eq!(removals.judge(None, now + EMPTY_RETRY_MIN), Verdict::Wait);
 
-        assert!(removals.on_something());
+        assert_eq!(removals.on_something(), Some(now));
         assert_eq!(released(removals.judge(None, now + EMPTY_RETRY_MIN)), [path("a")]);
     }
 }

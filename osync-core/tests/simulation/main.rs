@@ -53,7 +53,7 @@ const SEEDS: u64 = 350;
 /// of an earlier session was given while the next sent names anew. 2632: a loss had names sent anew while an answer
 /// was on its way. 1099516629202: a name followed another whose content had been read since it was looked at.
 /// 1152922604118516131: a directory was to be removed and came back, and a report of what lay in it was forgotten.
-const ONCE_FAILED: [u64; 20] = [
+const ONCE_FAILED: [u64; 24] = [
     1_020,
     9_184,
     4_096,
@@ -71,6 +71,10 @@ const ONCE_FAILED: [u64; 20] = [
     1_099_520_833_429,
     55_209_918,
     55_223_424,
+    1_099_520_834_460,
+    1_152_923_703_639_303_995,
+    55_201_983,
+    55_217_151,
     2_632,
     1_099_516_629_202,
     1_152_922_604_118_516_131,

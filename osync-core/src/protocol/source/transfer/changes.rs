@@ -76,10 +76,7 @@ impl Transfer {
         let is_doubted = self.is_doubted(from);
         let is_pending =
             is_doubted || self.live.marks.covers(from) || !self.flight.within(from).is_empty();
-        // What is open at a file's own name is so anyway; what was moved from there would be as old as the first of
-        // all files that had this name for a moment.
-        let moved_born = if is_directory { self.born_at(from) } else { None };
-        let moved_born = moved_born.map_or(now, |born| born.min(now));
+        let moved_born = self.born_at(from).map_or(now, |born| born.min(now));
         if is_directory {
             // What is under way below the old place is compared again below the new one, and is as old there.
             for (lane, born) in self.flight.within(from) {
@@ -97,10 +94,12 @@ impl Transfer {
             self.overtaken_larges.extend(self.large_at(from));
             let is_hint = !is_pending && self.renames.len() < RENAMES_MAX;
             let need = if is_hint { Need::Metadata } else { Need::Content };
-            self.mark(Lane::Live, to, Extent::Entry(need), Urgency::Now, now, now);
+            self.mark(Lane::Live, to, Extent::Entry(need), Urgency::Now, moved_born, now);
         }
-        // Unless the sink renames too, what was open below the old place is open there still.
-        self.mark(Lane::Live, from, Extent::Entry(Need::Content), Urgency::Now, moved_born, now);
+        // Unless the sink renames too, what was open below the old place is open there still. At a file's name it is so
+        // anyway, and else would be as old as the first of all files that had this name for a moment.
+        let from_born = if is_directory { moved_born } else { now };
+        self.mark(Lane::Live, from, Extent::Entry(Need::Content), Urgency::Now, from_born, now);
         if (is_directory || !is_pending) && self.renames.len() < RENAMES_MAX {
             self.renames.push_back(RenameHint { from: from.clone(), to: to.clone(), born: now });
         }

@@ -242,16 +242,16 @@ impl Transfer {
 
     /// Has everything compared, for what happened while nobody looked.
     pub(in crate::protocol::source) fn compare_all(&mut self, now: Instant, out: &mut Vec<Output>) {
-        self.mark_all(now);
+        self.mark_all(now, now);
         self.on_tick(now, out);
     }
 
-    /// Marks everything as if nothing had been compared in this session.
-    pub(super) fn mark_all(&mut self, now: Instant) {
+    /// Marks everything as if nothing had been compared in this session; it may differ since `born`.
+    pub(super) fn mark_all(&mut self, born: Instant, now: Instant) {
         // What changed in this session before everything was watched is doubted even where no horizon is known.
         let is_doubtful = self.horizon.at.is_some() || self.horizon.compared_at < now;
         self.horizon.compare(now);
-        self.mark(Lane::Backlog, &RelPath::root(), Extent::Subtree, Urgency::Now, now, now);
+        self.mark(Lane::Backlog, &RelPath::root(), Extent::Subtree, Urgency::Now, born, now);
         self.doubt_if(is_doubtful, Lane::Backlog, &RelPath::root());
     }
 

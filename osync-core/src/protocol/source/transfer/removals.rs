@@ -114,10 +114,13 @@ impl Transfer {
         out: &mut Vec<Output>,
     ) {
         let is_root = visit.directory.is_root() && visit.after.is_none();
-        if is_root && names > 0 && self.removals.on_something() {
+        if is_root
+            && names > 0
+            && let Some(since) = self.removals.on_something()
+        {
             self.resume(Halt::Emptied, out);
             // Nothing was compared while it was empty, and that may have been this session's first comparison.
-            self.mark_all(now);
+            self.mark_all(since, now);
         }
         if is_root && visit.is_deep {
             self.listed.names = Some(0);
