@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use osync_core::compare::delta::matcher::{Matcher, Want};
 use osync_core::compare::delta::signature::Signature;
 use osync_core::compare::delta::sums::{Key, Sum};
-use osync_core::model::digest::{Checksum, Hasher};
+use osync_core::model::digest::{Checksum, Digest, Hasher};
 
 const CONTENT_BYTES: usize = 16 << 20;
 const KEY: Key = [7; 32];
@@ -31,34 +31,28 @@ fn content(seed: &[u8]) -> Vec<u8> {
     words.by_ref().take(CONTENT_BYTES / 8).flat_map(u64::to_le_bytes).collect()
 }
 
-fn digest(criterion: &mut Criterion, content: &[u8]) {
-    let mut group = criterion.benchmark_group("digest_of_content");
+/// What `hash` makes of all of `content` in pieces of so many bytes.
+fn passes(criterion: &mut Criterion, name: &str, content: &[u8], hash: fn(&[u8], usize) -> Digest) {
+    let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Bytes(CONTENT_BYTES as u64));
     for kib in PIECES_KIB {
         group.bench_with_input(BenchmarkId::from_parameter(kib), &kib, |bencher, kib| {
-            bencher.iter(|| {
-                let mut hasher = Hasher::default();
-                content.chunks(kib << 10).for_each(|piece| hasher.update(piece));
-                hasher.finish()
-            });
+            bencher.iter(|| hash(content, kib << 10));
         });
     }
     group.finish();
 }
 
-fn checksum(criterion: &mut Criterion, content: &[u8]) {
-    let mut group = criterion.benchmark_group("checksum_of_content");
-    group.throughput(Throughput::Bytes(CONTENT_BYTES as u64));
-    for kib in PIECES_KIB {
-        group.bench_with_input(BenchmarkId::from_parameter(kib), &kib, |bencher, kib| {
-            bencher.iter(|| {
-                let mut checksum = Checksum::default();
-                content.chunks(kib << 10).for_each(|piece| checksum.update(piece));
-                checksum.finish()
-            });
-        });
-    }
-    group.finish();
+fn digest(content: &[u8], piece_bytes: usize) -> Digest {
+    let mut hasher = Hasher::default();
+    content.chunks(piece_bytes).for_each(|piece| hasher.update(piece));
+    hasher.finish()
+}
+
+fn checksum(content: &[u8], piece_bytes: usize) -> Digest {
+    let mut checksum = Checksum::default();
+    content.chunks(piece_bytes).for_each(|piece| checksum.update(piece));
+    checksum.finish()
 }
 
 fn sums(criterion: &mut Criterion, content: &[u8]) {
@@ -111,8 +105,8 @@ fn search(criterion: &mut Criterion, basis: &[u8], file: &[u8]) {
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let (basis, file) = (content(b"basis"), content(b"file"));
-    digest(&mut criterion, &basis);
-    checksum(&mut criterion, &basis);
+    passes(&mut criterion, "digest_of_content", &basis, digest);
+    passes(&mut criterion, "checksum_of_content", &basis, checksum);
     sums(&mut criterion, &basis);
     search(&mut criterion, &basis, &file);
     criterion.final_summary();
