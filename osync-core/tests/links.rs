@@ -212,6 +212,25 @@ fn a_name_waits_for_another_on_its_way_though_what_that_follows_is_gone() {
 }
 
 #[test]
+fn what_followed_a_name_that_is_something_else_by_now_is_sent_with_its_content() {
+    let mut links = Links::new(1 << 20, true);
+    let (a, b) = (path(0), path(1));
+    let seen = sighting(1, 2, 0, 0);
+    links.see(&a, &seen, false);
+    links.sent(&a, WorkId(1), false);
+    links.confirmed(&a, WorkId(1));
+    links.see(&b, &seen, false);
+    links.sent(&b, WorkId(2), true);
+    links.see(&a, &sighting(2, 1, 0, 1), true);
+    links.take_doubtful();
+
+    assert_eq!(links.confirmed(&b, WorkId(2)), []);
+
+    assert!(!links.is_confirmed(&b));
+    assert_eq!(links.take_doubtful(), [(b, Need::Content)]);
+}
+
+#[test]
 fn what_may_have_been_seen_earlier_than_something_else_is_looked_at_once_more() {
     let mut links = Links::new(1 << 20, true);
     let (a, b) = (path(0), path(2));
@@ -226,7 +245,7 @@ fn what_may_have_been_seen_earlier_than_something_else_is_looked_at_once_more() 
 
     links.see(&b, &with_mode(0o600, 1), false);
 
-    assert_eq!(links.take_doubtful(), std::slice::from_ref(&b));
+    assert_eq!(links.take_doubtful(), [(b.clone(), Need::Metadata)]);
     // Should a clock have gone back, that is the end of it.
     links.see(&b, &with_mode(0o600, 1), false);
     assert_eq!(links.take_doubtful(), []);

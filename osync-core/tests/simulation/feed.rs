@@ -216,7 +216,9 @@ impl World {
         if self.random.chance(30) && !matches!(change, Change::Fence { .. } | Change::Ready) {
             let again = at + self.random.delay(200_000);
             match &change {
-                Change::Entry { path, .. } => self.oracle.shaken(path, again),
+                Change::Entry { path, .. } | Change::Subtree { path } => {
+                    self.oracle.shaken(path, again);
+                }
                 Change::Renamed { from, to, .. } => {
                     self.oracle.shaken(from, again);
                     self.oracle.shaken(to, again);

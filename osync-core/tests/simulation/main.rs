@@ -53,7 +53,9 @@ const SEEDS: u64 = 350;
 /// of an earlier session was given while the next sent names anew. 2632: a loss had names sent anew while an answer
 /// was on its way. 1099516629202: a name followed another whose content had been read since it was looked at.
 /// 1152922604118516131: a directory was to be removed and came back, and a report of what lay in it was forgotten.
-const ONCE_FAILED: [u64; 24] = [
+/// 241089: a name followed one whose own report had not been dealt with, and got the content from before. 55809298: a
+/// name followed one that was something else once the sink looked there.
+const ONCE_FAILED: [u64; 28] = [
     1_020,
     9_184,
     4_096,
@@ -78,6 +80,10 @@ const ONCE_FAILED: [u64; 24] = [
     2_632,
     1_099_516_629_202,
     1_152_922_604_118_516_131,
+    241_089,
+    55_817_560,
+    55_809_298,
+    1_152_921_504_662_654_482,
 ];
 
 /// Names the seed if the engine panics.

@@ -42,9 +42,9 @@ pub struct Links {
     recent: VecDeque<u64>,
     /// Things that seem to have names nobody knows.
     incomplete: HashSet<u64>,
-    /// Names to be looked at once more: they lost another through which what they stand for may have been changed,
-    /// or others changed it while they were on their way.
-    doubtful: Vec<RelPath>,
+    /// Names to be looked at once more, and what for: they lost another through which what they stand for may have been
+    /// changed or which they followed, or others changed it while they were on their way.
+    doubtful: Vec<(RelPath, Need)>,
     bytes: usize,
     bytes_max: usize,
     room: Room,
@@ -107,7 +107,7 @@ impl Links {
     ) -> Vec<(RelPath, Need)> {
         let object = seen.stamp.object;
         if self.objects.get(path).is_some_and(|known| *known != object) {
-            self.forget(path);
+            self.replaced(path);
         }
         let is_new_name = !self.objects.contains_key(path);
         let is_known = self.join(path, seen);
@@ -117,7 +117,7 @@ impl Links {
         };
         let (is_news, may_be_old) = thing.renew(seen);
         // Another look has seen something younger, perhaps, and this may be what reaches the sink last.
-        self.doubtful.extend(may_be_old.then(|| path.clone()));
+        self.doubtful.extend(may_be_old.then(|| (path.clone(), Need::Metadata)));
         let mut gone = Vec::new();
         if thing.names_seen == 1 && thing.len() > 1 {
             // The others are names of something else or of nothing by now, or came after this look.
@@ -193,7 +193,8 @@ impl Links {
     /// `path` is on its way with `work`, as another name of what the sink has if it `follows`.
     pub fn sent(&mut self, path: &RelPath, work: WorkId, follows: bool) {
         if let Some(thing) = self.thing_of(path) {
-            thing.set(path, Standing::Sent { work, follows, edition: thing.edition });
+            let edition = thing.edition;
+            thing.set(path, Standing::Sent { work, follows, edition, is_lost: false });
             if !follows {
                 thing.lead(path);
             }
@@ -208,7 +209,8 @@ impl Links {
         if seen.stamp.object == thing.sighting.stamp.object {
             thing.sighting = seen.digested();
         }
-        thing.set(path, Standing::Sent { work, follows: false, edition: thing.edition });
+        let edition = thing.edition;
+        thing.set(path, Standing::Sent { work, follows: false, edition, is_lost: false });
         thing.lead(path);
         left
     }
@@ -216,15 +218,20 @@ impl Links {
     /// The sink has `path` as `work` brought it; returns the names that may have waited for that.
     pub fn confirmed(&mut self, path: &RelPath, work: WorkId) -> Vec<RelPath> {
         let Some(thing) = self.thing_of(path) else { return Vec::new() };
-        let Some(Standing::Sent { work: of, edition, .. }) = thing.standing(path) else {
+        let Some(Standing::Sent { work: of, edition, is_lost, .. }) = thing.standing(path) else {
             return Vec::new();
         };
         if of != work {
             return Vec::new();
         }
+        if is_lost {
+            thing.set(path, Standing::Unknown);
+            self.doubtful.push((path.clone(), Need::Content));
+            return Vec::new();
+        }
         if edition != thing.edition {
             // Another name brought newer metadata meanwhile, and the sink may have set this later.
-            self.doubtful.push(path.clone());
+            self.doubtful.push((path.clone(), Need::Metadata));
         }
         let Some(thing) = self.thing_of(path) else { return Vec::new() };
         let is_first = !thing.has_confirmed();
@@ -325,19 +332,6 @@ impl Links {
 
     fn thing_of(&mut self, path: &RelPath) -> Option<&mut Thing> {
         self.things.get_mut(self.objects.get(path)?)
-    }
-
-    /// Forgets the names of `object` other than `path`: nobody need look at that once more because of them.
-    fn keep_only(&mut self, path: &RelPath, object: u64, others: &[RelPath]) {
-        let doubtful_before = self.doubtful.len();
-        for name in others {
-            self.forget(name);
-        }
-        self.doubtful.truncate(doubtful_before);
-        debug_assert!(self.objects.get(path) == Some(&object), "it is still a name of that");
-        if let Some(thing) = self.things.get_mut(&object) {
-            thing.names_seen = 1;
-        }
     }
 
     /// Makes `path` a name of what was seen; `false` if there is no room for it.

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use crate::model::name::Name;
+use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::queue::links::thing::Standing;
 use crate::queue::links::{Links, name_bytes};
@@ -16,12 +17,21 @@ impl Links {
         thing.remove(path);
         thing.names_seen = thing.names_seen.saturating_sub(1);
         thing.is_shrinking = true;
-        self.doubtful.extend(thing.leader().or_else(|| thing.names().next()).cloned());
+        let remaining = thing.leader().or_else(|| thing.names().next());
+        self.doubtful.extend(remaining.map(|name| (name.clone(), Need::Metadata)));
         match (thing.len(), thing.names_seen) {
             (0, _) => self.drop_thing(object),
             (1, 0 | 1) => self.recent.push_back(object),
             _ => {}
         }
+    }
+
+    /// `path` is a name of something else: what follows it on its way may find that there.
+    pub(super) fn replaced(&mut self, path: &RelPath) {
+        if let Some(thing) = self.thing_of(path) {
+            thing.lose_followers();
+        }
+        self.forget(path);
     }
 
     /// Neither `path` nor anything below it is a name of anything any more.
@@ -44,7 +54,9 @@ impl Links {
         if self.objects.is_empty() {
             return;
         }
-        self.forget_within(to);
+        for name in self.within(to) {
+            self.replaced(&name);
+        }
         for name in self.within(from) {
             let Ok(Some(moved)) = name.rebased(from, to) else {
                 self.forget(&name);
@@ -109,11 +121,24 @@ impl Links {
         missing
     }
 
-    /// The names that are to be looked at once more, since the last call.
-    pub fn take_doubtful(&mut self) -> Vec<RelPath> {
+    /// The names that are to be looked at once more, and what for, since the last call.
+    pub fn take_doubtful(&mut self) -> Vec<(RelPath, Need)> {
         let mut doubtful = std::mem::take(&mut self.doubtful);
-        doubtful.retain(|name| self.objects.contains_key(name));
+        doubtful.retain(|(name, _)| self.objects.contains_key(name));
         doubtful
+    }
+
+    /// Forgets the names of `object` other than `path`: nobody need look at that once more because of them.
+    pub(super) fn keep_only(&mut self, path: &RelPath, object: u64, others: &[RelPath]) {
+        let doubtful_before = self.doubtful.len();
+        for name in others {
+            self.forget(name);
+        }
+        self.doubtful.truncate(doubtful_before);
+        debug_assert!(self.objects.get(path) == Some(&object), "it is still a name of that");
+        if let Some(thing) = self.things.get_mut(&object) {
+            thing.names_seen = 1;
+        }
     }
 
     /// The names at and below `path`.

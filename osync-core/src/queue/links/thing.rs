@@ -19,6 +19,8 @@ pub(super) enum Standing {
         follows: bool,
         /// With the metadata of this edition.
         edition: u32,
+        /// What it follows may have been something else when the sink looked.
+        is_lost: bool,
     },
     /// This thing, of its present content.
     Confirmed,
@@ -164,6 +166,15 @@ impl Thing {
     pub(super) fn doubt(&mut self) {
         self.names.values_mut().for_each(|standing| *standing = Standing::Unknown);
         self.confirmed = 0;
+    }
+
+    /// What follows a name on its way may find something else there.
+    pub(super) fn lose_followers(&mut self) {
+        for standing in self.names.values_mut() {
+            if let Standing::Sent { follows: true, is_lost, .. } = standing {
+                *is_lost = true;
+            }
+        }
     }
 
     /// Nothing is known of the names other than `path`; returns those of which something was.

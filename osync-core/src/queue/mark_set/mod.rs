@@ -236,6 +236,13 @@ impl MarkSet {
         self.marks.contains_key(path) || self.covering_above(path, Extent::LEAST).is_some()
     }
 
+    /// Whether a mark says that content at `path` may differ.
+    #[must_use]
+    pub fn has_content_at(&self, path: &RelPath) -> bool {
+        let is_content = |held: &Held| held.extent == Extent::Entry(Need::Content);
+        self.marks.get(path).is_some_and(is_content)
+    }
+
     /// Since when the oldest mark has been there that is at `path` or covers it from above.
     #[must_use]
     pub fn born_at(&self, path: &RelPath) -> Option<Instant> {

@@ -106,8 +106,8 @@ impl Transfer {
         now: Instant,
     ) {
         let id = id.filter(|id| self.flight.works.contains_key(id));
-        for path in self.links.take_doubtful() {
-            let extent = Extent::Entry(Need::Metadata);
+        for (path, need) in self.links.take_doubtful() {
+            let extent = Extent::Entry(need);
             if let Some(id) = id {
                 self.agenda(lane)
                     .marks
@@ -165,10 +165,16 @@ impl Transfer {
                 self.mark(lane, &path, Extent::Entry(need), Urgency::Now, born, now);
                 continue;
             }
-            let course = self.links.course(&path, need, |leader| {
+            let mut course = self.links.course(&path, need, |leader| {
                 begun.contains(leader)
                     || is_under_way(&self.flight.claims, [&self.live, &self.backlog], leader)
             });
+            if let Course::Follow(to) = &course
+                && self.is_content_open(to)
+            {
+                // What was reported there has not reached the sink, and may never do so from that name.
+                course = Course::Lead { needs_content: true };
+            }
             if matches!(course, Course::Lead { .. }) {
                 begun.insert(path.clone());
             }
@@ -200,6 +206,13 @@ impl Transfer {
         for (path, need, leader) in waiting {
             self.wait_for(lane, &path, need, &leader, born, now);
         }
+    }
+
+    /// Whether the content at `path` has been reported to differ, or that nothing is there any more.
+    fn is_content_open(&self, path: &RelPath) -> bool {
+        let is_marked = |agenda: &Agenda| agenda.marks.has_content_at(path);
+        [&self.live, &self.backlog].into_iter().any(is_marked)
+            || self.removals.born_at(path).is_some()
     }
 
     /// Marks `path` until the name that leads has arrived.
