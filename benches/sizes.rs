@@ -31,7 +31,7 @@ fn vary(
 
 fn sizes(criterion: &mut Criterion) {
     let mut large = Bed::filled(1, 1, LARGE_BYTES);
-    let windows = [64, 256, 1_024, 4_096];
+    let windows = [64, 256, 1_024, 4_096, 8_192];
     vary(criterion, "window", &mut large, LARGE_BYTES, &windows, |window_bytes_max| Sizes {
         window_bytes_max,
         ..Sizes::default()

@@ -35,8 +35,8 @@ pub struct SourceOptions {
     pub extend_bytes_min: Option<u64>,
     /// Whether what travels is compressed; by default [`Compression::Auto`].
     pub compression: Compression,
-    /// Most bytes in flight to one sink: 32 KiB to 4 MiB, by default 4 MiB. Within it the window finds its size by
-    /// itself.
+    /// Most bytes in flight to one sink: 32 KiB to 8 MiB, by default 8 MiB. Within it the window finds its size by
+    /// itself; while no large file is on its way, 4 MiB at the most.
     pub window_bytes_max: u64,
     /// Most bytes of small files in one message: 16 KiB to 1 MiB, by default 512 KiB.
     pub batch_bytes_max: u64,
@@ -79,7 +79,7 @@ impl Default for SourceOptions {
             delta: Delta::default(),
             extend_bytes_min: Some(16 << 20),
             compression: Compression::default(),
-            window_bytes_max: 4 << 20,
+            window_bytes_max: 8 << 20,
             batch_bytes_max: 512 << 10,
             chunk_bytes_max: 1 << 20,
             rate_max: None,
@@ -150,7 +150,7 @@ impl SourceOptions {
     /// Sets [`SourceOptions::window_bytes_max`].
     #[must_use]
     pub fn with_window_bytes_max(mut self, bytes: u64) -> Self {
-        self.window_bytes_max = bytes.clamp(32 << 10, 4 << 20);
+        self.window_bytes_max = bytes.clamp(32 << 10, 8 << 20);
         self
     }
 

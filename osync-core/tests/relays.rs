@@ -3,78 +3,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod counting;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use osync_core::adapters::feed::channel::{ChannelFeed, ChannelFeedHandle};
 use osync_core::adapters::relay::RelaySink;
-use osync_core::adapters::transport::in_process::InProcessTransport;
 use osync_core::model::change::{Change, Touch};
 use osync_core::model::compression::Compression;
-use osync_core::model::connection::{Channel, ConnectionDetails};
+use osync_core::model::connection::ConnectionDetails;
 use osync_core::model::rel_path::RelPath;
 use osync_core::model::sink_id::SinkId;
 use osync_core::options::{SinkOptions, SourceOptions};
 use osync_core::ports::change_feed::ChangeFeed;
 use osync_core::ports::sink::Sink;
-use osync_core::ports::transport::{
-    Arrival, Frame, PeerId, SinkLink, SourceLink, Transport, TransportError,
-};
 use osync_core::testing::mem_tree::MemTree;
 use osync_core::{SinkEndpoint, SourceEndpoint};
 
+use crate::counting::Counting;
+
 /// Far more than any of it takes; a test that waits as long has failed.
 const DEADLINE: Duration = Duration::from_mins(1);
-
-/// A transport that counts what its source sends.
-#[derive(Clone, Default)]
-struct Counting {
-    transport: InProcessTransport,
-    sent_bytes: Arc<AtomicU64>,
-}
-
-struct CountingLink {
-    link: Box<dyn SourceLink>,
-    sent_bytes: Arc<AtomicU64>,
-}
-
-impl Transport for Counting {
-    fn bind(
-        &self,
-        details: &ConnectionDetails,
-        arrivals: Sender<Arrival>,
-    ) -> Result<Box<dyn SourceLink>, TransportError> {
-        let link = self.transport.bind(details, arrivals)?;
-        Ok(Box::new(CountingLink { link, sent_bytes: Arc::clone(&self.sent_bytes) }))
-    }
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails,
-        arrivals: Sender<Arrival>,
-    ) -> Result<Box<dyn SinkLink>, TransportError> {
-        self.transport.connect(details, arrivals)
-    }
-}
-
-impl SourceLink for CountingLink {
-    fn details(&self) -> ConnectionDetails {
-        self.link.details()
-    }
-
-    fn send(
-        &mut self,
-        channel: Channel,
-        peer: &PeerId,
-        frame: Frame,
-    ) -> Result<(), TransportError> {
-        let bytes = frame.header.len() + frame.payload.len();
-        self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.link.send(channel, peer, frame)
-    }
-}
 
 /// Someone who serves a tree: the source, or the lower half of a relay.
 struct Server {
@@ -97,8 +47,8 @@ impl Server {
         Self { transport, endpoint: endpoint.unwrap() }
     }
 
-    fn sent_bytes(&self) -> u64 {
-        self.transport.sent_bytes.load(Ordering::Relaxed)
+    fn sent_bytes(&self) -> usize {
+        self.transport.sent_bytes().0
     }
 }
 
@@ -179,7 +129,7 @@ impl Network {
 }
 
 /// Copies a tree, changes it, and returns how many bytes left the source and, in the mean, each relay.
-fn sent_bytes(fan_out: &[usize]) -> (u64, Option<u64>) {
+fn sent_bytes(fan_out: &[usize]) -> (usize, Option<usize>) {
     let tree = MemTree::new();
     for directory in 0..10 {
         for file in 0..20 {
@@ -193,20 +143,20 @@ fn sent_bytes(fan_out: &[usize]) -> (u64, Option<u64>) {
     }
     network.assert_all_equal();
     let (source, relays) = network.servers.split_first().unwrap();
-    let by_relays: u64 = relays.iter().map(Server::sent_bytes).sum();
-    let each = by_relays.checked_div(relays.len() as u64);
+    let by_relays: usize = relays.iter().map(Server::sent_bytes).sum();
+    let each = by_relays.checked_div(relays.len());
     let sent = (source.sent_bytes(), each);
     network.stop();
     sent
 }
 
 /// Whether one is the other within a quarter: how often a hot file is sent is a matter of timing.
-fn is_about(bytes: u64, other: u64) -> bool {
+fn is_about(bytes: usize, other: usize) -> bool {
     bytes.abs_diff(other) * 4 < other
 }
 
 /// The same of a relay: what arrives at it while its sinks compare may be sent by both, twice at the most.
-fn is_by_relay(bytes: u64, other: u64) -> bool {
+fn is_by_relay(bytes: usize, other: usize) -> bool {
     bytes * 4 > other * 3 && bytes * 4 < other * 9
 }
 

@@ -2,16 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod counting;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use osync_core::Mirror;
 use osync_core::adapters::feed::channel::{ChannelFeed, ChannelFeedHandle};
 use osync_core::model::change::{Change, Touch};
 use osync_core::model::compression::Compression;
+use osync_core::model::connection::ConnectionDetails;
 use osync_core::model::rel_path::RelPath;
 use osync_core::options::{SinkOptions, SourceOptions};
 use osync_core::testing::mem_tree::MemTree;
+use osync_core::{Mirror, SinkEndpoint, SourceEndpoint};
+
+use crate::counting::Counting;
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -106,4 +111,40 @@ fn a_live_change_does_not_wait_for_the_limit_of_the_backlog() {
     }
 
     assert!(pair.sink.content("large").is_none(), "the backlog takes ten seconds");
+}
+
+/// Bytes of the longest payload that a copy of [`texts`] sends with `options`.
+fn longest_payload_bytes(options: SourceOptions) -> usize {
+    let details = ConnectionDetails { control: "control".into(), data: "data".into() };
+    let (transport, monitor) = (Counting::default(), Arc::new(()));
+    let (from, to) = (Arc::new(texts()), Arc::new(MemTree::new()));
+    let (feed, _handle) = ChannelFeed::new();
+    let options = options.with_compression(Compression::Off);
+    let source = SourceEndpoint::start(
+        from,
+        Box::new(feed),
+        &transport,
+        &details,
+        options,
+        Arc::clone(&monitor) as _,
+    );
+    let sink = SinkEndpoint::start(to, &transport, &details, SinkOptions::default(), monitor);
+    let answer = sink.unwrap().wait_in_sync(Some(DEADLINE)).unwrap();
+    assert_eq!(answer.expect("in sync within the deadline").problems, 0);
+    drop(source.unwrap());
+    transport.sent_bytes().1
+}
+
+#[test]
+fn no_message_is_longer_than_asked_for() {
+    // Beside the content there are the names and metadata of a message.
+    let limit_bytes = 32 << 10;
+    let rest_bytes = 8 << 10;
+    let options = SourceOptions::default().with_batch_bytes_max(limit_bytes);
+    let short = longest_payload_bytes(options.with_chunk_bytes_max(limit_bytes));
+
+    let limit_bytes = usize::try_from(limit_bytes).unwrap();
+    assert!((limit_bytes / 2..limit_bytes + rest_bytes).contains(&short), "{short}");
+    let long = longest_payload_bytes(SourceOptions::default());
+    assert!(long > limit_bytes + rest_bytes, "{long}");
 }

@@ -24,7 +24,7 @@ pub const DELAY_TARGET: Duration = Duration::from_millis(10);
 /// Smallest window: two chunks on the thinnest link.
 pub const WINDOW_BYTES_MIN: u64 = 32 * 1024;
 /// Largest window. On a machine's own loopback it is the processors that queue, not the link.
-pub const WINDOW_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Where a session begins.
 pub const WINDOW_BYTES_START: u64 = 256 * 1024;
 /// Most messages in flight, whatever their size: below every queue's bound on the way.
@@ -93,10 +93,10 @@ impl Window {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a window is far below 2^52 bytes")]
     pub fn new(bytes_max: u64) -> Self {
-        let bytes_max = bytes_max.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
+        let bytes_max = bytes_max.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX) as f64;
         Self {
-            bytes: WINDOW_BYTES_START.min(bytes_max) as f64,
-            bytes_max: bytes_max as f64,
+            bytes: (WINDOW_BYTES_START as f64).min(bytes_max),
+            bytes_max,
             sent_bytes: 0,
             consumed_bytes: 0,
             in_flight: VecDeque::new(),
@@ -104,6 +104,13 @@ impl Window {
             recent: VecDeque::with_capacity(FILTER_LENGTH),
             rate: Rate::default(),
         }
+    }
+
+    /// From now on it has `bytes_max` at the most.
+    #[expect(clippy::cast_precision_loss, reason = "a window is far below 2^52 bytes")]
+    pub fn set_bytes_max(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX) as f64;
+        self.bytes = self.bytes.min(self.bytes_max);
     }
 
     /// The present size, in bytes.
@@ -256,6 +263,8 @@ mod tests {
         }
 
         assert_eq!(window.size_bytes(), 100_000);
+        window.set_bytes_max(50_000);
+        assert_eq!(window.size_bytes(), 50_000);
         assert_eq!(Window::new(1).size_bytes(), WINDOW_BYTES_MIN);
     }
 

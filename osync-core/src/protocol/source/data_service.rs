@@ -50,6 +50,11 @@ impl DataService {
         &self.window
     }
 
+    /// From now on the window has `bytes_max` at the most.
+    pub fn set_window_bytes_max(&mut self, bytes_max: u64) {
+        self.window.set_bytes_max(bytes_max);
+    }
+
     /// Number of the message sent last.
     #[must_use]
     pub fn sent(&self) -> u64 {

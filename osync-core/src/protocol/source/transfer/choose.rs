@@ -46,6 +46,7 @@ impl Transfer {
         self.prove_due(now);
         self.limits.on_time(now);
         self.is_limited = false;
+        self.data.set_window_bytes_max(self.limits.window_bytes_max(self.larges != [0; 2]));
         if !self.is_draining && self.may_begin(now, out) {
             self.drive_removals(now, out);
             self.drive_search(now);

@@ -15,11 +15,16 @@ const MESSAGE_BYTES_MIN: u64 = 16 * 1024;
 /// The same on any link: well below the longest payload.
 const MESSAGE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// In flight while no large file is on its way, in bytes: as many messages, though they are shorter. More of them
+/// only keep live changes waiting.
+const SMALL_WINDOW_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// The limits of one sink.
 #[derive(Debug)]
 pub(super) struct Limits {
     all: Option<Allowance>,
     backlog: Option<Allowance>,
+    window_bytes_max: u64,
     /// Much more falls out of the caches.
     batch_bytes_max: u64,
     /// Large, because each chunk wakes half a dozen threads at either end.
@@ -32,6 +37,7 @@ impl Limits {
         Self {
             all: allowance(options.rate_max),
             backlog: allowance(options.backlog_rate_max),
+            window_bytes_max: options.window_bytes_max,
             batch_bytes_max: options.batch_bytes_max.clamp(MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX),
             chunk_bytes_max: options.chunk_bytes_max.clamp(MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX),
         }
@@ -55,6 +61,11 @@ impl Limits {
         let backlog = self.backlog.as_ref().filter(|_| lane == Lane::Backlog);
         let all = self.all.as_ref().into_iter().chain(backlog);
         all.map(|allowance| allowance.allowed_at(lane)).max()
+    }
+
+    /// What may be in flight at most, in bytes, with large files on the way or without.
+    pub(super) fn window_bytes_max(&self, has_large: bool) -> u64 {
+        if has_large { u64::MAX } else { SMALL_WINDOW_BYTES_MAX }.min(self.window_bytes_max)
     }
 
     /// What a message should have at most, in bytes.
