@@ -75,6 +75,8 @@ impl SourceEndpoint {
             Instant::now(),
         );
         machine.use_roster(roster);
+        let sharing = Sharing::default();
+        machine.use_lately(sharing.lately());
         let source_loop = SourceLoop {
             machine,
             link,
@@ -86,7 +88,7 @@ impl SourceEndpoint {
             results,
             commands: command_receiver,
             files: HashMap::new(),
-            sharing: Sharing::default(),
+            sharing,
             counters: Arc::clone(&counters),
         };
         let worker = Worker::start("source", move || {

@@ -11,7 +11,7 @@ use crate::queue::mark::Lane;
 use crate::runtime::JOBS_MAX;
 use crate::runtime::content::OpenFile;
 use crate::runtime::read;
-use crate::runtime::sharing::{Member, Party};
+use crate::runtime::sharing::Ticket;
 use crate::runtime::waiting::Waiting;
 use crate::runtime::worker::Worker;
 use crate::wire::packing::Packer;
@@ -19,8 +19,8 @@ use crate::wire::packing::Packer;
 /// A job on its way to a reader, with the file it goes on reading.
 #[derive(Debug)]
 pub struct Order {
-    /// Who waits for it.
-    pub party: Arc<Party>,
+    /// The reading, for those who wait for it.
+    pub ticket: Arc<Ticket>,
     /// How urgent.
     pub lane: Lane,
     /// What to read.
@@ -34,12 +34,8 @@ pub struct Order {
 /// A job that is done.
 #[derive(Debug)]
 pub struct Result {
-    /// Who waits for it: at least one.
-    pub members: Vec<Member>,
-    /// The party they were.
-    pub party: Arc<Party>,
-    /// How urgent it was.
-    pub lane: Lane,
+    /// The reading, for those who wait for it.
+    pub ticket: Arc<Ticket>,
     /// What was read.
     pub job: Arc<Job>,
     /// What was found.
@@ -163,14 +159,14 @@ impl Desk {
 
     /// Reads what was ordered; `false` once nobody waits for results.
     fn carry_out(&self, order: Order, packer: &mut Packer) -> bool {
-        let Order { party, lane, job, pack_level, mut open } = order;
-        let members = party.close();
+        let Order { ticket, lane: _, job, pack_level, mut open } = order;
+        ticket.begin(Instant::now());
         let read =
             || read::perform(self.source.as_ref(), &self.waiting, &job, &mut open, Instant::now);
         let mut done = self.waiting.busy(read);
         if let Some(level) = pack_level {
             done.payloads().into_iter().for_each(|payload| packer.pack(payload, level));
         }
-        self.results.send(Result { members, party, lane, job, done, open }).is_ok()
+        self.results.send(Result { ticket, job, done, open }).is_ok()
     }
 }

@@ -1,111 +1,320 @@
-//! Read once, send many: sinks that want the same at the same time share one reading.
+//! Read once, send many: sinks that want the same share one reading.
 //!
-//! A job that still waits for a reader may be joined by equal jobs of other sinks. Once a reader has taken
-//! it nobody joins any more: what it finds may be older than a wish that comes later.
+//! A job is joined by equal jobs of other sinks while it waits for a reader and while it is under way; what came of it
+//! is kept for a moment, because sinks do not keep step.
+//!
+//! Invariant: since a reading began that is shared, nothing has been reported where it was made. So what is sent next
+//! of a place is no older than what was sent because of a report. Whatever has changed since is still in the feed, and
+//! will be marked for everybody.
+//!
+//! Each session gets a reading once: who asks again was not content with it. Nothing is kept that makes anything vanish
+//! at a sink, or that may change where nothing is reported, as a file of several names does.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
+use crate::model::change::Change;
+use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
-use crate::protocol::source::job::Job;
+use crate::protocol::source::job::{Done, Job, Missing, Outcome, Placed};
+use crate::queue::lately::Lately;
 use crate::queue::mark::Lane;
+
+/// What is kept at most, in bytes.
+const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many readings are kept at most.
+const KEPT_MAX: usize = 4_096;
+/// For how long a reading may be shared, from its beginning on.
+const AGE_MAX: Duration = Duration::from_secs(2);
+/// What a name takes in what was found, in bytes, about.
+const NAME_BYTES: usize = 256;
 
 /// Whose work: the tag of a session, and its piece of work.
 pub type Member = (u64, WorkId);
 
-/// Who waits for one reading; closed once it has begun.
+/// A reading, for who makes it.
 #[derive(Debug)]
-pub struct Party(Mutex<Option<Vec<Member>>>);
+pub struct Ticket {
+    number: u64,
+    begun: OnceLock<Instant>,
+    members: Mutex<Vec<Member>>,
+}
 
-impl Party {
-    /// A party of one.
-    #[must_use]
-    pub fn new(member: Member) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Some(vec![member]))))
+impl Ticket {
+    /// The reading begins at `now`.
+    pub fn begin(&self, now: Instant) {
+        self.begun.get_or_init(|| now);
     }
 
-    /// Takes `member` in, unless the reading has begun; returns whether it did.
-    fn join(&self, member: Member) -> bool {
-        let mut members = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        members.as_mut().map(|members| members.push(member)).is_some()
+    fn has_begun(&self) -> bool {
+        self.begun.get().is_some()
     }
 
-    /// The reading begins: returns who waits for it. Nobody, the second time.
-    #[must_use]
-    pub fn close(&self) -> Vec<Member> {
-        let members = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        members.unwrap_or_default()
+    /// Who shares it.
+    fn members(&self) -> MutexGuard<'_, Vec<Member>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_of(&self, session: u64) -> bool {
+        self.members().iter().any(|(member, _)| *member == session)
     }
 }
 
-/// The jobs that may be joined. Bounded by the jobs that are out.
+/// What becomes of a job.
+#[derive(Debug)]
+pub enum Shared {
+    /// It is to be ordered.
+    Ordered(Arc<Ticket>),
+    /// Its result comes with that of another.
+    Joined,
+    /// It is done.
+    Done {
+        /// What was found.
+        done: Box<Done>,
+        /// By a reading that began then.
+        began: Instant,
+    },
+}
+
+/// A reading that waits, is under way or is kept, and may be shared.
+#[derive(Debug)]
+struct Reading {
+    lane: Lane,
+    is_packed: bool,
+    job: Arc<Job>,
+    ticket: Arc<Ticket>,
+    /// What came of it, and how many bytes that takes.
+    kept: Option<(Done, usize)>,
+}
+
+/// The readings that may be shared. Bounded by the jobs that are out, and by what is kept.
 #[derive(Debug, Default)]
 pub struct Sharing {
-    parties: HashMap<(Lane, Arc<Job>), Arc<Party>>,
+    /// By [`Job::place`].
+    readings: BTreeMap<RelPath, Vec<Reading>>,
+    /// What was kept, the oldest first; it may be gone by now.
+    kept: VecDeque<(Arc<Job>, Arc<Ticket>)>,
+    kept_bytes: usize,
+    lately: Arc<Lately>,
+    last: u64,
+    /// The first reading that each session may share once it has begun.
+    sessions: HashMap<u64, u64>,
 }
 
 impl Sharing {
-    /// Has `member` join an equal job that waits; if there is none, returns the party of a new one,
-    /// which is to be ordered.
-    pub fn join(&mut self, lane: Lane, job: &Arc<Job>, member: Member) -> Option<Arc<Party>> {
-        match self.parties.entry((lane, Arc::clone(job))) {
-            Entry::Occupied(entry) if entry.get().join(member) => None,
-            Entry::Occupied(mut entry) => {
-                let party = Party::new(member);
-                entry.insert(Arc::clone(&party));
-                Some(party)
+    /// Where something is kept, for those who may want to go there.
+    #[must_use]
+    pub fn lately(&self) -> Arc<Lately> {
+        Arc::clone(&self.lately)
+    }
+
+    /// Has `member` share the reading of an equal job, if there is one; else it is to be ordered.
+    pub fn join(
+        &mut self,
+        lane: Lane,
+        is_packed: bool,
+        job: &Arc<Job>,
+        member: Member,
+        now: Instant,
+    ) -> Shared {
+        self.expire(now);
+        let (session, place) = (member.0, job.place());
+        let first = *self.sessions.entry(session).or_insert(self.last + 1);
+        self.lately.use_sinks(self.sessions.len());
+        // There is nothing to pack in a listing.
+        let is_packed = is_packed && !is_listing(job);
+        let is_equal = |reading: &&Reading| {
+            (reading.lane, reading.is_packed) == (lane, is_packed) && reading.job == *job
+        };
+        if !job.holds_file()
+            && let Some(reading) = self.readings.get(place).into_iter().flatten().find(is_equal)
+        {
+            let ticket = Arc::clone(&reading.ticket);
+            let may_share = is_common(job) && ticket.number >= first && !ticket.is_of(session);
+            if may_share || !ticket.has_begun() {
+                ticket.members().push(member);
+                let Some((done, _)) = &reading.kept else { return Shared::Joined };
+                let done = Box::new(done.clone());
+                if self.is_of_all(&ticket) {
+                    self.retain(place, |other| other.ticket.number != ticket.number);
+                }
+                return Shared::Done { done, began: ticket.begun.get().copied().unwrap_or(now) };
             }
-            Entry::Vacant(entry) => {
-                let party = Party::new(member);
-                entry.insert(Arc::clone(&party));
-                Some(party)
+            self.retain(place, |other| other.ticket.number != ticket.number);
+        }
+        self.last += 1;
+        let (number, members) = (self.last, Mutex::new(vec![member]));
+        let ticket = Arc::new(Ticket { number, begun: OnceLock::new(), members });
+        let reading = Reading {
+            lane,
+            is_packed,
+            job: Arc::clone(job),
+            ticket: Arc::clone(&ticket),
+            kept: None,
+        };
+        self.readings.entry(place.clone()).or_default().push(reading);
+        Shared::Ordered(ticket)
+    }
+
+    /// The reading of `ticket` is `done`; returns who waits for it.
+    pub fn end(&mut self, job: &Job, ticket: &Ticket, done: &Done, now: Instant) -> Vec<Member> {
+        if tells_of_links(done) {
+            // They may have changed what was read under another name. Nor is this kept: it may change under another.
+            self.void_all();
+        }
+        let is_wanted = is_common(job) && !self.is_of_all(ticket);
+        let bytes = if is_wanted { kept_bytes(done) } else { None };
+        let readings = self.readings.get_mut(job.place()).into_iter().flatten();
+        let mut readings = readings.filter(|reading| reading.ticket.number == ticket.number);
+        if let Some((reading, bytes)) = readings.next().zip(bytes) {
+            reading.kept = Some((done.clone(), bytes));
+            self.kept_bytes += bytes;
+            self.kept.push_back((Arc::clone(&reading.job), Arc::clone(&reading.ticket)));
+            if is_listing(job) {
+                self.lately.push(job.place().clone());
             }
+            self.expire(now);
+        } else {
+            self.retain(job.place(), |other| other.ticket.number != ticket.number);
+        }
+        ticket.members().clone()
+    }
+
+    /// Something was reported: what was begun to be read there before is shared with nobody any more.
+    pub fn on_change(&mut self, change: &Change) {
+        match change {
+            Change::Entry { path, .. } | Change::Subtree { path } => self.void_at(path),
+            Change::Renamed { from, to, .. } => {
+                self.void_at(from);
+                self.void_at(to);
+            }
+            // What was lost may be of a further name of something elsewhere.
+            Change::Lost { .. }
+            | Change::Unwatched { .. }
+            | Change::Ready
+            | Change::Failed { .. } => self.void_all(),
+            Change::Fence { .. } => {}
         }
     }
 
-    /// The reading of `party` is done.
-    pub fn end(&mut self, lane: Lane, job: &Arc<Job>, party: &Arc<Party>) {
-        if let Entry::Occupied(entry) = self.parties.entry((lane, Arc::clone(job)))
-            && Arc::ptr_eq(entry.get(), party)
-        {
-            entry.remove();
+    /// What is asked for from now on must be read after this.
+    pub fn void_all(&mut self) {
+        for readings in self.readings.values_mut() {
+            readings.retain(|reading| !reading.ticket.has_begun());
         }
+        self.readings.retain(|_, readings| !readings.is_empty());
+        self.kept_bytes = 0;
+    }
+
+    /// A session has ended.
+    pub fn leave(&mut self, session: u64) {
+        self.sessions.remove(&session);
+        self.lately.use_sinks(self.sessions.len());
+        if self.sessions.len() < 2 {
+            self.void_all();
+        }
+    }
+
+    /// What was kept too long, or is too much, goes.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some((job, ticket)) = self.kept.front() {
+            let age = ticket.begun.get().map(|began| now.saturating_duration_since(*began));
+            let is_old = age.is_none_or(|age| age > AGE_MAX);
+            if !is_old && self.kept_bytes <= KEPT_BYTES_MAX && self.kept.len() <= KEPT_MAX {
+                break;
+            }
+            if is_listing(job) {
+                self.lately.pop();
+            }
+            let (place, number) = (job.place().clone(), ticket.number);
+            self.retain(&place, |reading| reading.ticket.number != number);
+            self.kept.pop_front();
+        }
+    }
+
+    /// Voids what was read of `path`, as a name and as a directory.
+    fn void_at(&mut self, path: &RelPath) {
+        let from = self.readings.range::<RelPath, _>((Bound::Included(path), Bound::Unbounded));
+        let begins_alike = |place: &&RelPath| place.as_bytes().starts_with(path.as_bytes());
+        let places = from.map(|(place, _)| place).take_while(begins_alike);
+        let within = places.filter(|place| place.is_within(path)).cloned();
+        let places: Vec<RelPath> = within.chain(path.parent()).collect();
+        for place in &places {
+            self.retain(place, |reading| !reading.ticket.has_begun());
+        }
+    }
+
+    /// Drops what was or is read of `place`, but for what is to `stay`.
+    fn retain(&mut self, place: &RelPath, stays: impl Fn(&Reading) -> bool) {
+        let Some(readings) = self.readings.get_mut(place) else { return };
+        readings.retain(|reading| {
+            let stays = stays(reading);
+            if let (false, Some((_, bytes))) = (stays, &reading.kept) {
+                self.kept_bytes -= bytes;
+            }
+            stays
+        });
+        if readings.is_empty() {
+            self.readings.remove(place);
+        }
+    }
+
+    fn is_of_all(&self, ticket: &Ticket) -> bool {
+        self.sessions.keys().all(|session| ticket.is_of(*session))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::nodes::Nodes;
-    use crate::model::rel_path::RelPath;
+/// Whether a reading of `job` that has begun helps others. What is to be removed, and whether the root is there, is
+/// asked anew each time.
+fn is_common(job: &Job) -> bool {
+    let is_look =
+        matches!(job, Job::Look { names, missing: Missing::IsTold, .. } if !names.is_empty());
+    is_look || is_listing(job)
+}
 
-    fn job() -> Arc<Job> {
-        let (directory, nodes) = (RelPath::root(), Nodes::NONE);
-        Arc::new(Job::Names { directory, after: None, names_max: 1, nodes })
+/// Whether `job` tells of a directory what is to be read there.
+fn is_listing(job: &Job) -> bool {
+    matches!(job, Job::List { .. } | Job::Names { .. })
+}
+
+/// How many bytes what was found takes, if it may be kept.
+fn kept_bytes(done: &Done) -> Option<usize> {
+    match done {
+        Done::Listed(Ok(Some(listed))) => Some(listed.entries.len() * NAME_BYTES),
+        Done::Named(Ok(Some(page))) => Some(page.names.len() * NAME_BYTES),
+        Done::Looked(Ok(looked)) => {
+            let bytes = looked.payload.bytes.len() + looked.outcomes.len() * NAME_BYTES;
+            looked.outcomes.iter().all(is_there).then_some(bytes)
+        }
+        Done::Listed(_)
+        | Done::Named(_)
+        | Done::Looked(_)
+        | Done::Stat(_)
+        | Done::Read(_)
+        | Done::Weighed(_)
+        | Done::Matched(_) => None,
     }
+}
 
-    #[test]
-    fn an_equal_job_joins_one_that_waits() {
-        let mut sharing = Sharing::default();
-        let party = sharing.join(Lane::Live, &job(), (1, WorkId(1))).unwrap();
+fn is_there(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Placed(Placed::Directory | Placed::Other { .. })
+            | Outcome::Large
+            | Outcome::Left
+            | Outcome::LeftOut
+    )
+}
 
-        assert!(sharing.join(Lane::Live, &job(), (2, WorkId(1))).is_none());
-        assert!(sharing.join(Lane::Backlog, &job(), (3, WorkId(1))).is_some());
+fn is_linked(outcome: &Outcome) -> bool {
+    let Outcome::Placed(Placed::Other { seen, .. }) = outcome else {
+        return matches!(outcome, Outcome::Linked(_));
+    };
+    seen.metadata.is_linked()
+}
 
-        assert_eq!(party.close(), [(1, WorkId(1)), (2, WorkId(1))]);
-    }
-
-    #[test]
-    fn nobody_joins_a_reading_that_has_begun() {
-        let mut sharing = Sharing::default();
-        let party = sharing.join(Lane::Live, &job(), (1, WorkId(1))).unwrap();
-        assert_eq!(party.close(), [(1, WorkId(1))]);
-
-        let later = sharing.join(Lane::Live, &job(), (2, WorkId(1))).unwrap();
-        sharing.end(Lane::Live, &job(), &party);
-
-        assert!(sharing.join(Lane::Live, &job(), (3, WorkId(1))).is_none());
-        assert_eq!(later.close(), [(2, WorkId(1)), (3, WorkId(1))]);
-    }
+fn tells_of_links(done: &Done) -> bool {
+    matches!(done, Done::Looked(Ok(looked)) if looked.outcomes.iter().any(is_linked))
 }

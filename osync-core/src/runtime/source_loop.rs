@@ -18,10 +18,11 @@ use crate::ports::counters::Counters;
 use crate::ports::monitor::{Monitor, Problem};
 use crate::ports::transport::{Arrival, SourceLink};
 use crate::protocol::source::control_service::SourceControlService;
+use crate::protocol::source::job::Done;
 use crate::protocol::source::transfer::{Output, Reached};
 use crate::runtime::content::OpenFile;
 use crate::runtime::reader_pool::{self, Order, ReaderPool};
-use crate::runtime::sharing::{Party, Sharing};
+use crate::runtime::sharing::{Member, Shared, Sharing};
 
 /// Of each queue so many are taken in a row before the others have their turn.
 const BURST_MAX: usize = 256;
@@ -90,7 +91,7 @@ pub struct SourceLoop<R> {
     pub commands: Receiver<Command>,
     /// Files open between chunks.
     pub files: HashMap<(u64, WorkId), Box<OpenFile>>,
-    /// Jobs that other sinks may join.
+    /// Readings that other sinks may share.
     pub sharing: Sharing,
     /// Totals.
     pub counters: Arc<Counters>,
@@ -132,6 +133,7 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
             self.take_changes(&mut out)?;
             self.take_commands(&mut out);
             self.machine.on_tick(Instant::now(), &mut out);
+            self.sharing.expire(Instant::now());
             self.carry_out(&mut out)?;
             if self.machine.is_ended() {
                 return Ok(());
@@ -159,8 +161,8 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
     fn take_results(&mut self, out: &mut Vec<Output>) -> Result<(), Ended> {
         for _ in 0..BURST_MAX {
             let Ok(result) = self.results.try_recv() else { break };
-            let reader_pool::Result { mut members, party, lane, job, done, open } = result;
-            self.sharing.end(lane, &job, &party);
+            let reader_pool::Result { ticket, job, done, open } = result;
+            let mut members = self.sharing.end(&job, &ticket, &done, Instant::now());
             let Some((session, work)) = members.pop() else { continue };
             if let Some(open) = open {
                 self.files.insert((session, work), open);
@@ -181,7 +183,10 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
         for _ in 0..BURST_MAX {
             match self.changes.try_recv() {
                 Ok(Change::Failed { reason }) => return Err(Ended::Feed { reason }),
-                Ok(change) => self.machine.on_change(&change, now, out),
+                Ok(change) => {
+                    self.sharing.on_change(&change);
+                    self.machine.on_change(&change, now, out);
+                }
                 Err(_) => break,
             }
         }
@@ -205,7 +210,22 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
     }
 
     fn carry_out(&mut self, out: &mut Vec<Output>) -> Result<(), Ended> {
-        let mut told = Vec::new();
+        // What others have had read leads to more at once; the window ends that.
+        loop {
+            let read_before = self.carry_out_once(out)?;
+            if read_before.is_empty() {
+                return Ok(());
+            }
+            Counters::add(&self.counters.readings_shared, read_before.len() as u64);
+            for ((session, work), done) in read_before {
+                self.machine.on_done(session, work, done, Instant::now(), out);
+            }
+        }
+    }
+
+    /// Carries out what the machine wants; returns what is done by that, because others have had it read.
+    fn carry_out_once(&mut self, out: &mut Vec<Output>) -> Result<Vec<(Member, Done)>, Ended> {
+        let (mut told, mut read_before) = (Vec::new(), Vec::new());
         for output in out.drain(..) {
             match output {
                 Output::Horizon { session, asked_at, reached } => {
@@ -218,22 +238,22 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
                     .send(channel, &peer, frame)
                     .map_err(|error| Ended::Transport { reason: error.to_string() })?,
                 Output::Job { session, work, lane, job, pack_level } => {
-                    let (open, job) = (self.files.remove(&(session, work)), Arc::new(job));
-                    let member = (session, work);
-                    // A file that is read on from where this sink is helps no other.
-                    let party = if job.holds_file() {
-                        Some(Party::new(member))
-                    } else {
-                        self.sharing.join(lane, &job, member)
-                    };
-                    if let Some(party) = party {
-                        self.readers.order(Order { party, lane, job, pack_level, open });
+                    let (member, job) = ((session, work), Arc::new(job));
+                    let (open, is_packed) = (self.files.remove(&member), pack_level.is_some());
+                    match self.sharing.join(lane, is_packed, &job, member, Instant::now()) {
+                        Shared::Ordered(ticket) => {
+                            self.readers.order(Order { ticket, lane, job, pack_level, open });
+                        }
+                        Shared::Joined => {}
+                        Shared::Done { done, .. } => read_before.push((member, *done)),
                     }
                 }
                 Output::Forget { session, work } => {
                     self.files.remove(&(session, work));
                 }
+                Output::ReadAnew => self.sharing.void_all(),
                 Output::ForgetAll { session } => {
+                    self.sharing.leave(session);
                     self.files.retain(|(holder, _), _| *holder != session);
                 }
                 Output::Fence { cookie } => self
@@ -248,7 +268,7 @@ impl<R: FnMut() -> SessionId> SourceLoop<R> {
                 self.monitor.event(&event);
             }
         }
-        Ok(())
+        Ok(read_before)
     }
 }
 

@@ -8,6 +8,9 @@ use crate::model::metadata::{Entry, Metadata};
 use crate::wire::message::{Closing, Envelope, Item};
 use crate::wire::{MAGIC, TEXT_BYTES_MAX, VERSION};
 
+/// What a directory's own metadata takes, in bytes, as a rule.
+const OWN_BYTES: usize = 128;
+
 /// The frame of `envelope` with `payload`.
 #[must_use]
 pub fn frame(envelope: &Envelope, payload: Bytes) -> Frame {
@@ -32,7 +35,13 @@ pub fn with_own(payload: Bytes, own: Option<&Metadata>) -> (Bytes, u32) {
     let Some(own) = own else { return (payload, 0) };
     let before = payload.len();
     // Nobody else has it as a rule, and who made it left room.
-    let mut longer = Vec::from(payload);
+    let mut longer = if payload.is_unique() {
+        Vec::from(payload)
+    } else {
+        let mut copy = Vec::with_capacity(before + OWN_BYTES);
+        copy.extend_from_slice(&payload);
+        copy
+    };
     append(own, &mut longer);
     let own_bytes = u32::try_from(longer.len() - before).unwrap_or(u32::MAX);
     (Bytes::from(longer), own_bytes)

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use osync_core::model::change::Change;
 use osync_core::model::fidelity::Fidelity;
 use osync_core::model::removal_limit::RemovalLimit;
 use osync_core::model::report::QueueReport;
@@ -20,7 +21,7 @@ use osync_core::protocol::source::transfer::Output;
 use osync_core::runtime::content::OpenFile;
 use osync_core::runtime::read;
 use osync_core::runtime::reader_pool::{self, Order};
-use osync_core::runtime::sharing::{Party, Sharing};
+use osync_core::runtime::sharing::{Member, Shared, Sharing};
 use osync_core::runtime::waiting::Waiting;
 use osync_core::testing::mem_tree::MemTree;
 use osync_core::wire::packing::Packer;
@@ -78,6 +79,8 @@ pub(crate) struct Reading {
 #[derive(Debug)]
 pub(crate) struct Read {
     incarnation: u64,
+    /// When it was begun, unless it goes on with a file.
+    began: Option<Instant>,
     result: reader_pool::Result,
 }
 
@@ -103,6 +106,13 @@ impl SourceSide {
 
     pub(crate) fn is_up(&self) -> bool {
         self.machine.is_some()
+    }
+
+    /// What was reported is read anew.
+    pub(crate) fn hear(&mut self, incarnation: u64, change: &Change) {
+        if incarnation == self.incarnation {
+            self.sharing.on_change(change);
+        }
     }
 
     /// How many sinks have registered since this source was started.
@@ -165,7 +175,7 @@ impl World {
             options = options.with_rate_max(Some(self.random.between(300_000, 3_000_000)));
         }
         let counters = Arc::default();
-        let machine = SourceControlService::new(
+        let mut machine = SourceControlService::new(
             options,
             Fidelity::FULL,
             next_session as fn() -> SessionId,
@@ -175,6 +185,7 @@ impl World {
         let side = &mut self.source;
         side.incarnation += 1;
         side.sharing = Sharing::default();
+        machine.use_lately(side.sharing.lately());
         side.machine = Some(Box::new(machine));
         side.ends_by = None;
         let lateness = *self.random.pick(&[1_000, 10_000, 300_000]);
@@ -210,12 +221,10 @@ impl World {
             return;
         }
         let now = self.now;
-        let Order { party, lane, job, pack_level, mut open } = order;
-        let members = party.close();
-        self.trace(|| format!("read {members:?} {job:?}"));
-        if open.is_none() {
-            self.source.read_at.extend(members.iter().map(|member| (*member, now)));
-        }
+        let Order { ticket, lane: _, job, pack_level, mut open } = order;
+        ticket.begin(now);
+        self.trace(|| format!("read {ticket:?} {job:?}"));
+        let continues = open.is_some();
         let source = self.source.view.source();
         let mut done = read::perform(source, &Waiting::never(), &job, &mut open, || now);
         if let Some(level) = pack_level {
@@ -223,12 +232,13 @@ impl World {
             done.payloads().into_iter().for_each(|payload| packer.pack(payload, level));
         }
         if let Done::Looked(Ok(looked)) = &done {
-            self.trace(|| format!("read {members:?} {:?}", looked.outcomes));
+            self.trace(|| format!("read {ticket:?} {:?}", looked.outcomes));
         }
         let most_micros = self.read_micros;
         let at = now + self.random.delay(most_micros);
-        let result = reader_pool::Result { members, party, lane, job, done, open };
-        self.schedule(at, Event::Read(Box::new(Read { incarnation, result })));
+        let began = (!continues).then_some(now);
+        let result = reader_pool::Result { ticket, job, done, open };
+        self.schedule(at, Event::Read(Box::new(Read { incarnation, began, result })));
     }
 
     /// Lets the machine take something, if it is still the one it was meant for.
@@ -247,13 +257,16 @@ impl World {
 
     /// As the runtime's loop takes a result.
     pub(crate) fn on_read(&mut self, read: Read) {
-        let Read { incarnation, result } = read;
+        let Read { incarnation, began, result } = read;
         if incarnation != self.source.incarnation {
             return;
         }
         let side = &mut self.source;
-        let reader_pool::Result { mut members, party, lane, job, done, open } = result;
-        side.sharing.end(lane, &job, &party);
+        let reader_pool::Result { ticket, job, done, open } = result;
+        let mut members = side.sharing.end(&job, &ticket, &done, self.now);
+        if let Some(began) = began {
+            side.read_at.extend(members.iter().map(|member| (*member, began)));
+        }
         let Some(last) = members.pop() else { return };
         if let Some(open) = open {
             side.files.insert(last, open);
@@ -293,9 +306,25 @@ impl World {
         }
     }
 
+    /// As the runtime's loop carries out what the machine wants.
     fn carry_out_source(&mut self) {
+        loop {
+            let read_before = self.carry_out_source_once();
+            if read_before.is_empty() {
+                return;
+            }
+            let (now, side) = (self.now, &mut self.source);
+            side.readings_shared += read_before.len() as u64;
+            let Some(machine) = &mut side.machine else { return };
+            for ((session, work), done) in read_before {
+                machine.on_done(session, work, done, now, &mut side.out);
+            }
+        }
+    }
+
+    fn carry_out_source_once(&mut self) -> Vec<(Member, Done)> {
         let mut out = std::mem::take(&mut self.source.out);
-        let mut told = Vec::new();
+        let (mut told, mut read_before) = (Vec::new(), Vec::new());
         for output in out.drain(..) {
             match output {
                 Output::Send { channel, peer, frame } => {
@@ -306,22 +335,28 @@ impl World {
                     let (member, job) = ((session, work), Arc::new(job));
                     let side = &mut self.source;
                     let (open, incarnation) = (side.files.remove(&member), side.incarnation);
-                    let party = if job.holds_file() {
-                        Some(Party::new(member))
-                    } else {
-                        side.sharing.join(lane, &job, member)
-                    };
-                    if let Some(party) = party {
-                        let at = self.now + self.random.delay(self.read_micros);
-                        let order = Order { party, lane, job, pack_level, open };
-                        let reading = Reading { incarnation, order };
-                        self.schedule(at, Event::Reading(Box::new(reading)));
+                    let is_packed = pack_level.is_some();
+                    match side.sharing.join(lane, is_packed, &job, member, self.now) {
+                        Shared::Ordered(ticket) => {
+                            let at = self.now + self.random.delay(self.read_micros);
+                            let order = Order { ticket, lane, job, pack_level, open };
+                            let reading = Reading { incarnation, order };
+                            self.schedule(at, Event::Reading(Box::new(reading)));
+                        }
+                        Shared::Joined => {}
+                        Shared::Done { done, began } => {
+                            self.trace(|| format!("read before for {member:?}: {job:?}"));
+                            self.source.read_at.insert(member, began);
+                            read_before.push((member, *done));
+                        }
                     }
                 }
                 Output::Forget { session, work } => {
                     self.source.files.remove(&(session, work));
                 }
+                Output::ReadAnew => self.source.sharing.void_all(),
                 Output::ForgetAll { session } => {
+                    self.source.sharing.leave(session);
                     self.source.files.retain(|(holder, _), _| *holder != session);
                 }
                 Output::Horizon { session, asked_at, reached } => {
@@ -347,6 +382,7 @@ impl World {
                 }
             }
         }
+        read_before
     }
 }
 

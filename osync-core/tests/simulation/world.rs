@@ -295,6 +295,7 @@ impl World {
             }
             Event::Report { incarnation, change } => {
                 self.trace(|| format!("feed {change:?}"));
+                self.source.hear(incarnation, &change);
                 self.with_source(incarnation, |machine, now, out| {
                     machine.on_change(&change, now, out);
                 });

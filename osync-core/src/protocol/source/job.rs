@@ -146,6 +146,21 @@ impl Job {
         }
     }
 
+    /// The directory whose names it reads, or the path.
+    #[must_use]
+    pub fn place(&self) -> &RelPath {
+        match self {
+            Self::List { directory, .. }
+            | Self::Names { directory, .. }
+            | Self::Look { directory, .. } => directory,
+            Self::Stat { path, .. }
+            | Self::Read { path, .. }
+            | Self::Weigh { path, .. }
+            | Self::Tail { path, .. }
+            | Self::Match { path, .. } => path,
+        }
+    }
+
     /// Whether a file is kept open for the work it belongs to.
     #[must_use]
     pub fn holds_file(&self) -> bool {

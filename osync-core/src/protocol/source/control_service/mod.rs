@@ -32,6 +32,7 @@ use crate::protocol::source::control_service::any_peer::AnySinkPeer;
 use crate::protocol::source::job::Done;
 use crate::protocol::source::peer::{SinkPeer, Transferring, outside_order};
 use crate::protocol::source::transfer::Output;
+use crate::queue::lately::Lately;
 use crate::wire::decode;
 use crate::wire::message::{Message, Refusal};
 
@@ -44,6 +45,7 @@ pub struct SourceControlService<R> {
     options: SourceOptions,
     counters: Arc<Counters>,
     roster: Arc<Roster>,
+    lately: Arc<Lately>,
     fidelity: Fidelity,
     random_session: R,
     peers: BTreeMap<SessionId, AnySinkPeer>,
@@ -55,15 +57,13 @@ pub struct SourceControlService<R> {
     /// Sessions that wait for the feed before their backlog begins.
     waiting: Vec<SessionId>,
     last_cookie: u64,
-    /// Of frames that mean nothing.
     complaints: Complaints,
     is_fence_early: bool,
     is_ending: bool,
 }
 
 impl<R: FnMut() -> SessionId> SourceControlService<R> {
-    /// A source that can tell `fidelity`; `random_session` makes ids nobody can guess; what all sinks
-    /// confirm is added to `counters`.
+    /// A source that can tell `fidelity`; `random_session` makes ids nobody can guess; `counters` are of all sinks.
     #[must_use]
     pub fn new(
         options: SourceOptions,
@@ -76,6 +76,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             options,
             counters,
             roster: Arc::default(),
+            lately: Arc::default(),
             fidelity,
             random_session,
             peers: BTreeMap::new(),

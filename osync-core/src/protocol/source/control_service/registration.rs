@@ -15,6 +15,7 @@ use crate::protocol::source::control_service::any_peer::AnySinkPeer;
 use crate::protocol::source::control_service::{SourceControlService, refused};
 use crate::protocol::source::peer::{SinkPeer, outside_order};
 use crate::protocol::source::transfer::{Output, Reached};
+use crate::queue::lately::Lately;
 use crate::wire::message::{Message, Refusal};
 
 /// Names that are kept for their keys, which are more than an allow-list can hold at a time.
@@ -125,6 +126,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         let counters = Arc::clone(&self.counters);
         let mut peer = peer.accept(self.fidelity, &self.options, horizon, counters, now, out);
         peer.phase.transfer.use_roster(Arc::clone(&self.roster));
+        peer.phase.transfer.use_lately(Arc::clone(&self.lately));
         out.push(Output::Event(Event::Registered { sink: peer.id.clone() }));
         if horizon.is_none() {
             // What this sink has already is believed; what changes from now on is known.
@@ -147,10 +149,16 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         self.roster = roster;
     }
 
+    /// Takes where what is read is kept for others; to be called before the first session.
+    pub fn use_lately(&mut self, lately: Arc<Lately>) {
+        self.lately = lately;
+    }
+
     /// Has everything compared again at every sink, for what nobody reported.
     pub fn audit(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.audited_at = now;
         log::info!("an audit begins: everything is compared again");
+        out.push(Output::ReadAnew);
         for any in self.peers.values_mut() {
             if let AnySinkPeer::Transfer(peer) = any {
                 peer.phase.transfer.compare_again(now, out);

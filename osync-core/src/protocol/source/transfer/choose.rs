@@ -14,7 +14,6 @@ use crate::queue::agenda::{Parcel, Visit};
 use crate::queue::claims::Claim;
 use crate::queue::larges::Large;
 use crate::queue::mark::{Extent, Lane, Mark, Urgency};
-use crate::wire::ITEMS_MAX;
 
 /// Jobs out at once, by lane: enough to keep the readers busy while results travel.
 const JOBS_MAX: [usize; 2] = [16, 16];
@@ -27,13 +26,9 @@ const BATCH_NAMES_MAX: usize = 256;
 /// Longer files travel in chunks.
 pub(super) const INLINE_BYTES_MAX: u64 = 128 * 1024;
 /// What a name costs on the wire besides its content, in bytes, about.
-const NAME_BYTES: u64 = 64;
+pub(super) const NAME_BYTES: u64 = 64;
 /// What a changed file is taken to hold before it has been looked at, in bytes.
 const UNKNOWN_BYTES: u64 = 4 * 1024;
-/// Parts of directories under comparison at once.
-const PAGES_MAX: usize = 32;
-/// Entries in one part of a directory.
-pub(super) const PAGE_ENTRIES_MAX: usize = ITEMS_MAX / 2;
 /// Directories taken out of the marks ahead of looking into them.
 const VISITS_AHEAD_MAX: usize = 64;
 
@@ -297,29 +292,6 @@ impl Transfer {
                 self.abort_large_into(lane, id, now, out);
             }
         }
-    }
-
-    /// Looks into the next directory.
-    fn start_visit(&mut self, lane: Lane, out: &mut Vec<Output>) -> bool {
-        let agenda = if lane == Lane::Live { &self.live } else { &self.backlog };
-        if self.pages >= PAGES_MAX || agenda.has_enough_to_send() {
-            return false;
-        }
-        let is_free = |visit: &Visit| !self.is_renamed(&visit.directory);
-        let Some(index) = agenda.visits.iter().rposition(is_free) else { return false };
-        let visit = self.agenda(lane).visits.remove(index);
-        let (directory, after) = (visit.directory.clone(), visit.after.clone());
-        let fidelity = self.fidelity;
-        let job = if visit.is_push {
-            Job::Names { directory, after, names_max: PAGE_ENTRIES_MAX, nodes: fidelity.nodes }
-        } else {
-            let doubt = self.horizon.of(&visit);
-            Job::List { directory, after, entries_max: PAGE_ENTRIES_MAX, fidelity, doubt }
-        };
-        let id = self.begin(lane, visit.born, What::Page { visit, page: None });
-        self.pages += 1;
-        self.read(id, job, NAME_BYTES, out);
-        true
     }
 
     /// Queues a large file. It is read as it will be then, so a mark at its name has nothing to add;

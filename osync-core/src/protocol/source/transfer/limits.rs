@@ -10,6 +10,8 @@ use crate::wire::message::Message;
 
 /// What a header is taken to be, in bytes.
 const HEADER_BYTES: u64 = 64;
+/// Bytes of content in one message where there are other sinks, if it is no more than two windows: they want the same.
+const COMMON_BYTES: u64 = 256 * 1024;
 /// Content in one message on the thinnest link, in bytes.
 const MESSAGE_BYTES_MIN: u64 = 16 * 1024;
 /// The same on any link: well below the longest payload.
@@ -79,6 +81,9 @@ impl Transfer {
     /// Bytes of content in one message at present: a small part of the window.
     pub(super) fn batch_bytes_max(&self) -> u64 {
         let bytes = (self.data.window().size_bytes() / 2).min(self.limits.message_bytes());
+        if self.has_others() && bytes >= COMMON_BYTES / 4 {
+            return COMMON_BYTES.min(self.limits.batch_bytes_max);
+        }
         // A power of two, so that sinks with windows much alike want the same and can share a reading.
         (1 << bytes.max(1).ilog2()).clamp(MESSAGE_BYTES_MIN, self.limits.batch_bytes_max)
     }

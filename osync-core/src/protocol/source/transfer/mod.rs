@@ -3,6 +3,7 @@
 //! ```text
 //! changes.rs   change feed, registration      -> marks
 //! choose.rs    marks, within the window       -> jobs for the readers
+//! visits.rs    directories are looked into: where others have been, first
 //! links.rs     names that stand for one thing; search.rs: those that nobody knows
 //! results.rs   what the readers found         -> messages to the sink
 //! large.rs     files in chunks
@@ -24,6 +25,7 @@
 mod send;
 mod changes;
 mod choose;
+mod visits;
 mod search;
 mod halts;
 mod removals;
@@ -94,6 +96,8 @@ pub enum Output {
         /// At which level to compress what is read; none: not at all.
         pack_level: Option<i32>,
     },
+    /// What is wanted from now on must be read after this.
+    ReadAnew,
     /// Close the file that this work holds open.
     Forget {
         /// Whose work.
@@ -156,6 +160,7 @@ pub struct Transfer {
     larges: [usize; 2],
     ready_larges: [VecDeque<WorkId>; 2],
     pages: usize,
+    common: visits::Common,
     reserved_bytes: u64,
     /// Jobs still out whose work has ended: their lane and what they reserved.
     orphans: HashMap<WorkId, (Lane, u64)>,
@@ -223,6 +228,7 @@ impl Transfer {
             larges: [0; 2],
             ready_larges: [VecDeque::new(), VecDeque::new()],
             pages: 0,
+            common: visits::Common::default(),
             reserved_bytes: 0,
             orphans: HashMap::new(),
             pace: Pace::default(),
