@@ -77,6 +77,10 @@ impl Transfer {
         now: Instant,
     ) {
         if self.flight.works.get(&id).is_some_and(|work| work.is_moved) {
+            // Of what these are names by now nobody knows, nor what others of them have to follow.
+            for (path, _, _) in placed.iter().filter(|(_, _, seen)| seen.metadata.is_linked()) {
+                self.mark(lane, path, Extent::Entry(Need::Content), Urgency::Now, born, now);
+            }
             return;
         }
         for (path, need, seen) in placed {
