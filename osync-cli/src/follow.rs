@@ -107,9 +107,8 @@ pub(crate) fn follow(
             }
             if !is_ending && (is_asked || once && answer.get().is_some()) {
                 is_ending = true;
-                // Sessions end with all that is known of their problems.
-                missing = endpoint.queues().iter().map(|queue| queue.problems).sum();
-                open = endpoint.problems();
+                // A source forgets its sessions with all that is known of their problems.
+                (missing, open) = endpoint.missing();
                 endpoint.stop();
             }
             if is_ending {
@@ -119,6 +118,10 @@ pub(crate) fn follow(
                 renderer.tick(&endpoint.done(), &endpoint.queues());
                 thread::park_timeout(if renderer.is_on_terminal() { TICK_TERMINAL } else { TICK });
             }
+        }
+        if let Endpoint::Sink(_) | Endpoint::Relay(..) = endpoint {
+            // A sink is told of them once more as it goes.
+            (missing, open) = endpoint.missing();
         }
         Ok::<_, std::io::Error>(open)
     })?;
@@ -158,6 +161,11 @@ impl Endpoint {
             Self::Source(source) => source.reports().into_iter().map(|(_, queue)| queue).collect(),
             Self::Sink(sink) | Self::Relay(sink, _) => vec![sink.queue_report()],
         }
+    }
+
+    /// How many paths are not replicated, and some of them with the reason.
+    fn missing(&self) -> (u64, Vec<(RelPath, String)>) {
+        (self.queues().iter().map(|queue| queue.problems).sum(), self.problems())
     }
 
     /// Some paths that are not replicated, each with the reason.

@@ -1,7 +1,7 @@
 //! `SinkEndpoint`: the receiving end, ready to use.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -39,6 +39,8 @@ pub struct SinkEndpoint {
     worker: Option<Worker>,
     counters: Arc<Counters>,
     sink: SinkHandle,
+    /// Where it stood when it ended.
+    last: Arc<OnceLock<Standing>>,
 }
 
 /// The sink, for tidying on the host's thread.
@@ -84,7 +86,7 @@ impl SinkEndpoint {
         let link = transport.connect(details, arrivals_sender)?;
         let now = Instant::now();
         let machine = SourceController::new(options.name, sink.fidelity(), is_synced, now);
-        let sink_loop = SinkLoop {
+        let mut sink_loop = SinkLoop {
             machine,
             link,
             sink: Arc::clone(&sink),
@@ -98,12 +100,16 @@ impl SinkEndpoint {
             waiting: HashMap::new(),
             last_cookie: 0,
         };
+        let last = Arc::new(OnceLock::new());
+        let left = Arc::clone(&last);
         let worker = Worker::start("sink", move || {
             let result = sink_loop.run();
+            left.get_or_init(|| sink_loop.standing());
+            drop(sink_loop);
             // The owner may have gone; then nobody wants to know.
             ended_sender.send(result).unwrap_or_default();
         })?;
-        Ok(Self { commands, ended, worker: Some(worker), counters, sink: SinkHandle(sink) })
+        Ok(Self { commands, ended, worker: Some(worker), counters, sink: SinkHandle(sink), last })
     }
 
     /// Waits until the sink holds everything that had happened at the source when this was called, durably if that
@@ -137,7 +143,7 @@ impl SinkEndpoint {
     }
 
     /// What has arrived and is not yet written, and how many paths the source last said it could not
-    /// replicate. What the source still has to send only the source knows.
+    /// replicate, also after the endpoint has ended. What the source still has to send only the source knows.
     #[must_use]
     pub fn queue_report(&self) -> QueueReport {
         let (standing, done) = (self.standing(), self.transfer_report());
@@ -159,10 +165,10 @@ impl SinkEndpoint {
 
     fn standing(&self) -> Standing {
         let (sender, receiver) = bounded(1);
-        match self.commands.send(Command::Report(sender)) {
-            Ok(()) => receiver.recv_timeout(REPORT_WAIT).unwrap_or_default(),
-            Err(_) => Standing::default(),
-        }
+        // An endpoint that has ended says nothing more.
+        let is_asked = self.commands.send(Command::Report(sender)).is_ok();
+        let standing = receiver.recv_timeout(if is_asked { REPORT_WAIT } else { Duration::ZERO });
+        standing.unwrap_or_else(|_| self.last.get().cloned().unwrap_or_default())
     }
 
     /// What has been applied since the start.

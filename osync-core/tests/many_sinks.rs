@@ -188,3 +188,41 @@ fn one_more_than_allowed_is_refused_and_harms_nobody() {
     fleet.assert_all_equal();
     fleet.stop();
 }
+
+#[test]
+fn a_sink_that_has_ended_knows_which_problems_were_left() {
+    let tree = filled(1, 2);
+    tree.fail_reads("d0/f0");
+    let mut fleet = Fleet::start(tree, SourceOptions::default());
+    let wait_until = |is_so: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !is_so() {
+            assert!(began.elapsed() < DEADLINE, "it never is");
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let problems_left = |sink: SinkEndpoint| {
+        sink.stop();
+        wait_until(&|| sink.is_finished());
+        let left = sink.queue_report().problems;
+        assert_eq!(sink.problems().len() as u64, left);
+        sink.join().unwrap();
+        left
+    };
+    for _ in 0..2 {
+        fleet.add_sink();
+    }
+    for (_, sink) in &fleet.sinks {
+        let answer = sink.wait_in_sync(Some(DEADLINE)).unwrap();
+        assert_eq!(answer.expect("in sync within the deadline").problems, 1);
+    }
+
+    assert_eq!(problems_left(fleet.sinks.pop().unwrap().1), 1);
+
+    // Said in time as it goes, if not before.
+    fleet.tree.clear_failures();
+    fleet.write("d0/f0", "readable by now");
+    wait_until(&|| fleet.source.reports().iter().all(|(_, queue)| queue.problems == 0));
+    assert_eq!(problems_left(fleet.sinks.pop().unwrap().1), 0);
+    fleet.stop();
+}

@@ -91,7 +91,7 @@ impl SinkLoop {
     ///
     /// # Errors
     /// [`Ended`] if it ended by itself.
-    pub fn run(mut self) -> Result<(), Ended> {
+    pub fn run(&mut self) -> Result<(), Ended> {
         let mut out = Vec::new();
         loop {
             let mut select = crossbeam_channel::Select::new();
@@ -115,6 +115,14 @@ impl SinkLoop {
                 return Ok(());
             }
         }
+    }
+
+    /// Where the sink stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let (problems, named) = self.machine.problems().clone();
+        let (unfinished, is_connected) = (self.machine.unfinished(), self.machine.is_connected());
+        Standing { unfinished, is_connected, problems, named }
     }
 
     fn take_arrivals(&mut self, out: &mut Vec<Output>) -> Result<(), Ended> {
@@ -152,17 +160,8 @@ impl SinkLoop {
                     self.waiting.insert(self.last_cookie, reply);
                     self.machine.ask_sync(self.last_cookie, Instant::now(), out);
                 }
-                Command::Report(reply) => {
-                    let (problems, named) = self.machine.problems().clone();
-                    let standing = Standing {
-                        unfinished: self.machine.unfinished(),
-                        is_connected: self.machine.is_connected(),
-                        problems,
-                        named,
-                    };
-                    // Nobody waiting any more is nobody's concern.
-                    reply.send(standing).unwrap_or_default();
-                }
+                // Nobody waiting any more is nobody's concern.
+                Command::Report(reply) => reply.send(self.standing()).unwrap_or_default(),
             }
         }
     }
