@@ -8,7 +8,7 @@ use osync_core::model::need::Need;
 use osync_core::model::rel_path::RelPath;
 use osync_core::model::timestamp::Timestamp;
 use osync_core::model::work_id::WorkId;
-use osync_core::queue::links::{Course, Links};
+use osync_core::queue::links::{Course, Found, Links};
 use proptest::prelude::*;
 
 const PATHS: [&str; 6] = ["a", "a-", "a/b", "a/c", "d", "d/b"];
@@ -228,6 +228,24 @@ fn what_followed_a_name_that_is_something_else_by_now_is_sent_with_its_content()
 
     assert!(!links.is_confirmed(&b));
     assert_eq!(links.take_doubtful(), [(b, Need::Content)]);
+}
+
+#[test]
+fn a_name_that_is_listed_as_the_only_one_of_its_thing_is_no_name_of_another() {
+    let mut links = Links::new(1 << 20, true);
+    for index in [2, 3] {
+        links.see(&path(index), &sighting(1, 2, 0, 0), false);
+    }
+    let missing = |found: Found| {
+        let directory = RelPath::new(b"a").expect("a path");
+        links.missing(&directory, None, None, |name| {
+            Some(if name == b"b" { found } else { Found::Other })
+        })
+    };
+
+    assert_eq!(missing(Found::Other), []);
+    assert_eq!(missing(Found::Directory), []);
+    assert_eq!(missing(Found::Single), [path(2)]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl World {
             Fault::Partition => self.partition(sink),
             Fault::KillSource if self.source.is_up() => self.kill_source(),
             Fault::KillSink if self.sinks[sink].is_up() => self.kill_sink(sink),
-            Fault::EmptySource if !self.source.is_hidden => {
+            Fault::EmptySource if !self.source.is_hidden && !self.oracle.paths().is_empty() => {
                 self.hide();
                 self.repair_later();
             }

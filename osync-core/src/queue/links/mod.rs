@@ -23,6 +23,8 @@ use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::queue::links::thing::{Standing, Thing};
 
+pub use crate::queue::links::names::Found;
+
 /// What a name costs besides its path, which is held twice, in bytes: nodes of two trees, rounded up.
 const NAME_BYTES: usize = 256;
 /// What a thing costs besides its names, in bytes.

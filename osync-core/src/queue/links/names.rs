@@ -2,11 +2,41 @@
 
 use std::ops::Bound;
 
+use crate::model::metadata::Metadata;
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::queue::links::thing::Standing;
 use crate::queue::links::{Links, name_bytes};
+
+/// What a listing has at a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// A directory.
+    Directory,
+    /// Something that has no other name.
+    Single,
+    /// Something that has others, or may have.
+    Other,
+}
+
+impl Found {
+    /// What lies where there is this `metadata`.
+    #[must_use]
+    pub fn of(metadata: &Metadata) -> Self {
+        match (metadata.kind.is_directory(), metadata.is_linked()) {
+            (true, _) => Self::Directory,
+            (false, true) => Self::Other,
+            (false, false) => Self::Single,
+        }
+    }
+
+    /// What is known where nothing was looked at but whether there is a directory.
+    #[must_use]
+    pub fn named(is_directory: bool) -> Self {
+        if is_directory { Self::Directory } else { Self::Other }
+    }
+}
 
 impl Links {
     /// `path` is no name of anything any more.
@@ -72,15 +102,16 @@ impl Links {
         }
     }
 
-    /// The names in the part of `directory` above `after` up to `until` that are none: a listing has no such entry,
-    /// or one that is no directory and has nothing below it. `is_directory` tells of an entry, if there is one.
+    /// The names in the part of `directory` above `after` up to `until` that are none: a listing has no such entry, or
+    /// one that is no directory and has nothing below it, or one that has no other name. `listed` tells of an entry, if
+    /// there is one.
     #[must_use]
     pub fn missing(
         &self,
         directory: &RelPath,
         after: Option<&Name>,
         until: Option<&Name>,
-        is_directory: impl Fn(&[u8]) -> Option<bool>,
+        listed: impl Fn(&[u8]) -> Option<Found>,
     ) -> Vec<RelPath> {
         let mut missing = Vec::new();
         let mut start = directory.as_bytes().to_vec();
@@ -101,8 +132,10 @@ impl Links {
             }
             let is_in_part = after.is_none_or(|after| name > after.as_bytes())
                 && until.is_none_or(|until| name <= until.as_bytes());
-            let is_there = match is_directory(name) {
-                Some(is_directory) => is_directory || length.is_none(),
+            let is_there = match listed(name) {
+                Some(Found::Directory) => true,
+                Some(Found::Single) => length.is_none() && !self.is_linked(path),
+                Some(Found::Other) => length.is_none(),
                 None => false,
             };
             if is_in_part && !is_there {

@@ -20,7 +20,7 @@ use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::{Page, Sent, What};
 use crate::queue::agenda::{Agenda, Parcel, Visit};
 use crate::queue::claims::{Claim, Claims};
-use crate::queue::links::Course;
+use crate::queue::links::{Course, Found};
 use crate::queue::mark::{Extent, Lane, Mark, Urgency};
 use crate::wire::encode;
 use crate::wire::message::{Failure, Item, Message, State};
@@ -78,8 +78,10 @@ impl Transfer {
     ) {
         if self.flight.works.get(&id).is_some_and(|work| work.is_moved) {
             // Of what these are names by now nobody knows, nor what others of them have to follow.
-            for (path, _, _) in placed.iter().filter(|(_, _, seen)| seen.metadata.is_linked()) {
-                self.mark(lane, path, Extent::Entry(Need::Content), Urgency::Now, born, now);
+            for (path, _, seen) in placed {
+                if seen.metadata.is_linked() || self.links.knows(&path, seen.stamp.object) {
+                    self.mark(lane, &path, Extent::Entry(Need::Content), Urgency::Now, born, now);
+                }
             }
             return;
         }
@@ -123,17 +125,18 @@ impl Transfer {
         }
     }
 
-    /// Has the names looked at that a listing should have and has not: other names of the same things have to know.
+    /// Has the names looked at that a listing should have and has not, or has otherwise: other names of the same things
+    /// have to know.
     pub(super) fn mark_missing(
         &mut self,
         lane: Lane,
         visit: &Visit,
         until: Option<&Name>,
         now: Instant,
-        is_directory: impl Fn(&[u8]) -> Option<bool>,
+        listed: impl Fn(&[u8]) -> Option<Found>,
     ) {
         let after = visit.after.as_ref();
-        for path in self.links.missing(&visit.directory, after, until, is_directory) {
+        for path in self.links.missing(&visit.directory, after, until, listed) {
             let extent = Extent::Entry(Need::Content);
             self.mark(lane, &path, extent, Urgency::Now, visit.born, now);
         }

@@ -17,6 +17,7 @@ use crate::protocol::source::transfer::removals::found;
 use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::{Page, Sent, What, Work};
 use crate::queue::agenda::{Parcel, Visit};
+use crate::queue::links::Found;
 use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::wire::encode;
 use crate::wire::message::{Message, Range};
@@ -153,7 +154,7 @@ impl Transfer {
         self.on_names_listed(lane, &visit, entries.len(), now, out);
         self.mark_missing(lane, &visit, until.as_ref(), now, |name| {
             let found = entries.binary_search_by(|entry| entry.name.as_bytes().cmp(name));
-            found.ok().map(|index| entries[index].metadata.kind.is_directory())
+            found.ok().map(|index| Found::of(&entries[index].metadata))
         });
         let Some(Work { what: What::Page { page, .. }, .. }) = self.flight.works.get_mut(&id)
         else {
@@ -189,24 +190,17 @@ impl Transfer {
         }
     }
 
-    /// Queues the rest of a directory of which a part up to `until` is in hand.
-    fn visit_rest(&mut self, lane: Lane, visit: &Visit, until: Option<Name>) {
-        if until.is_some() {
-            self.agenda(lane).visits.push(Visit { after: until, ..visit.clone() });
-        }
-    }
-
     fn on_named(&mut self, id: WorkId, page: NamePage, now: Instant, out: &mut Vec<Output>) {
+        let NamePage { names, has_more } = page;
         let Some(work) = self.flight.works.get(&id) else { return };
         let What::Page { visit, .. } = &work.what else { return };
-        let NamePage { names, has_more } = page;
         let until = if has_more { names.last().map(|(name, _)| name.clone()) } else { None };
         let (lane, visit) = (work.lane, visit.clone());
         self.visit_rest(lane, &visit, until.clone());
         self.on_names_listed(lane, &visit, names.len(), now, out);
         self.mark_missing(lane, &visit, until.as_ref(), now, |name| {
-            let found = names.binary_search_by(|(known, _)| known.as_bytes().cmp(name));
-            found.ok().map(|index| names[index].1)
+            let found = names.binary_search_by(|(known, _)| known.as_bytes().cmp(name)).ok()?;
+            Some(Found::named(names[found].1))
         });
         self.end(id, now, out);
         let unread = |(name, is_directory)| (name, is_directory, PUSHED_BYTES);

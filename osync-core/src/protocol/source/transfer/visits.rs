@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::model::name::Name;
 use crate::protocol::source::job::Job;
 use crate::protocol::source::transfer::choose::NAME_BYTES;
 use crate::protocol::source::transfer::{Output, Transfer};
@@ -65,6 +66,13 @@ impl Transfer {
         self.pages += 1;
         self.read(id, job, NAME_BYTES, out);
         true
+    }
+
+    /// Queues the rest of a directory of which a part up to `until` is in hand.
+    pub(super) fn visit_rest(&mut self, lane: Lane, visit: &Visit, until: Option<Name>) {
+        if until.is_some() {
+            self.agenda(lane).visits.push(Visit { after: until, ..visit.clone() });
+        }
     }
 
     /// Whether so much waits to be sent that what is read for others meanwhile would be gone by then.
