@@ -287,9 +287,14 @@ impl Transfer {
                 Some((name, _)) => crate::queue::mark_set::entry_path(directory, name),
                 None => whole.clone(),
             };
-            // Of the directory itself only the metadata is sent with names in it.
-            let need =
-                if path == *directory { Need::Metadata } else { self.links.need_again(&path) };
+            let need = if path == *directory {
+                // Of the directory itself only the metadata is sent with names in it.
+                Need::Metadata
+            } else if failure.is_stale {
+                self.links.need_again(&path)
+            } else {
+                Need::Content
+            };
             if failure.is_stale {
                 log::debug!("{path} to be looked at again: {}", failure.text);
                 let urgency = Urgency::At(now + UNSTEADY_WAIT);
