@@ -192,6 +192,25 @@ fn a_write_through_one_name_makes_the_others_follow_anew() {
 }
 
 #[test]
+fn what_was_only_looked_at_is_sent_with_its_content_once_that_is_doubted() {
+    let mut links = Links::new(1 << 20, true);
+    let (a, b) = (path(0), path(2));
+    let seen = sighting(1, 2, 0, 0);
+    for (path, work) in [(&a, WorkId(1)), (&b, WorkId(2))] {
+        links.see(path, &seen, false);
+        links.sent(path, work, *path == b);
+        links.confirmed(path, work);
+    }
+
+    links.see(&a, &seen, true);
+    assert_eq!(links.course(&a, Need::Content, |_| false), Course::Lead { needs_content: true });
+    links.sent_whole(&a, WorkId(3), &seen);
+    links.confirmed(&a, WorkId(3));
+
+    assert_eq!(links.course(&b, Need::Content, |_| false), Course::Follow(a));
+}
+
+#[test]
 fn a_name_waits_for_another_on_its_way_though_what_that_follows_is_gone() {
     let mut links = Links::new(1 << 20, true);
     let (a, b, c) = (path(0), path(1), path(4));

@@ -161,8 +161,10 @@ impl Links {
     ) -> Course {
         let thing = self.objects.get(path).and_then(|object| self.things.get_mut(object));
         let Some(thing) = thing else { return Course::Lead { needs_content: false } };
+        // It is a name of the others already: what is asked for is whether they have the right content.
+        let is_doubted = need == Need::Content && thing.is_confirmed(path) && !thing.is_proven;
         if self.can_follow && !(thing.is_confirmed(path) && need == Need::Metadata) {
-            if let Some(other) = thing.confirmed_other_than(path) {
+            if let Some(other) = thing.confirmed_other_than(path).filter(|_| !is_doubted) {
                 return Course::Follow(other.clone());
             }
             // What followed a name that is gone by now is still on its way: what leads beside it would be another thing.
@@ -178,7 +180,7 @@ impl Links {
             // What the sink has at this name will be another thing there.
             thing.set(path, Standing::Unknown);
         }
-        Course::Lead { needs_content: thing.is_new }
+        Course::Lead { needs_content: thing.is_new || is_doubted }
     }
 
     /// Whether the content was read since `seen` was, so that `path` may not be a name of that. Said once of one look:
@@ -210,6 +212,7 @@ impl Links {
         let left = thing.leave_behind(path);
         if seen.stamp.object == thing.sighting.stamp.object {
             thing.sighting = seen.digested();
+            thing.is_proven = true;
         }
         let edition = thing.edition;
         thing.set(path, Standing::Sent { work, follows: false, edition, is_lost: false });

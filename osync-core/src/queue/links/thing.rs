@@ -36,6 +36,8 @@ pub(super) struct Thing {
     pub(super) sighting: Sighting,
     /// Nobody has confirmed the present content: no name may go without it.
     pub(super) is_new: bool,
+    /// The content has been sent since it was read as another one, or seen first.
+    pub(super) is_proven: bool,
     /// As it was when it was looked at last, and how often that was news: what is older must not be what remains.
     seen: Metadata,
     changed: Timestamp,
@@ -65,6 +67,7 @@ impl Thing {
             changed: seen.stamp.changed,
             edition: 0,
             is_new: false,
+            is_proven: false,
             is_distrusted: false,
             is_shrinking: false,
             names_seen: seen.metadata.names,
@@ -190,7 +193,7 @@ impl Thing {
     pub(super) fn begin_anew(&mut self, path: &RelPath, seen: &Sighting) {
         self.doubt();
         self.sighting = seen.digested();
-        (self.is_new, self.strikes) = (true, 0);
+        (self.is_new, self.is_proven, self.strikes) = (true, false, 0);
         self.lead(path);
     }
 }

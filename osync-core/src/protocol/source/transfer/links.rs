@@ -55,8 +55,10 @@ impl Transfer {
         now: Instant,
     ) {
         let others = self.links.see(path, seen, need == Need::Content);
-        // What is seen here may have been reported at another of the names, earlier.
-        let reported = others.iter().filter_map(|(other, _)| self.born_at(other)).min();
+        // What is seen here may have been reported earlier, here or at another of the names.
+        let names =
+            others.iter().map(|(other, _)| other).chain((!others.is_empty()).then_some(path));
+        let reported = names.filter_map(|name| self.born_at(name)).min();
         let oldest = reported.map_or(born, |reported| reported.min(born));
         for (other, need) in others {
             self.mark(lane, &other, Extent::Entry(need), Urgency::Now, oldest, now);
