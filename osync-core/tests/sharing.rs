@@ -95,6 +95,29 @@ impl Source {
 }
 
 #[test]
+fn nobody_gets_what_was_begun_before_another_reading_of_the_same_names() {
+    let newer = [look_at("a", &["g", "f"], Missing::IsTold), look("a/f", "below")];
+    for newer in newer {
+        let mut source = Source::new();
+        let job = look("a", "f");
+        source.keep(&job);
+        let ticket = source.order(&newer, 2);
+        source.now += Duration::from_millis(1);
+        source.read(&newer, &ticket);
+
+        assert!(!source.is_kept(&job), "{newer:?}");
+    }
+    let mut source = Source::new();
+    let job = look("a", "f");
+    source.keep(&job);
+    let other = look("a", "g");
+    let ticket = source.order(&other, 2);
+    source.read(&other, &ticket);
+
+    assert!(source.is_kept(&job));
+}
+
+#[test]
 fn equal_jobs_join_one_that_waits_or_is_under_way() {
     let mut source = Source::new();
     let job = look("a", "f");

@@ -7,15 +7,17 @@
 //! of a place is no older than what was sent because of a report. Whatever has changed since is still in the feed, and
 //! will be marked for everybody.
 //!
-//! Each session gets a reading once: who asks again was not content with it. Nothing is kept that makes anything vanish
+//! Each session gets a reading once: who asks again was not content with it. Nor does it get one that was begun before
+//! another of the same names that it has had: what is at its sink would become older. Nothing is kept that makes anything vanish
 //! at a sink, or that may change where nothing is reported, as a file of several names does.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::change::Change;
+use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::protocol::source::job::{Done, Job, Missing, Outcome, Placed};
@@ -87,6 +89,8 @@ struct Reading {
     ticket: Arc<Ticket>,
     /// What came of it, and how many bytes that takes.
     kept: Option<(Done, usize)>,
+    /// Sessions that have had something newer.
+    passed: Vec<u64>,
 }
 
 /// The readings that may be shared. Bounded by the jobs that are out, and by what is kept.
@@ -132,11 +136,14 @@ impl Sharing {
             && let Some(reading) = self.readings.get(place).into_iter().flatten().find(is_equal)
         {
             let ticket = Arc::clone(&reading.ticket);
-            let may_share = is_common(job) && ticket.number >= first && !ticket.is_of(session);
+            let is_passed = reading.passed.contains(&session);
+            let may_share =
+                is_common(job) && ticket.number >= first && !ticket.is_of(session) && !is_passed;
             if may_share || !ticket.has_begun() {
                 ticket.members().push(member);
                 let Some((done, _)) = &reading.kept else { return Shared::Joined };
                 let done = Box::new(done.clone());
+                self.pass(job, &ticket, &[member]);
                 if self.is_of_all(&ticket) {
                     self.retain(place, |other| other.ticket.number != ticket.number);
                 }
@@ -153,6 +160,7 @@ impl Sharing {
             job: Arc::clone(job),
             ticket: Arc::clone(&ticket),
             kept: None,
+            passed: Vec::new(),
         };
         self.readings.entry(place.clone()).or_default().push(reading);
         Shared::Ordered(ticket)
@@ -163,6 +171,10 @@ impl Sharing {
         if tells_of_links(done) {
             // They may have changed what was read under another name. Nor is this kept: it may change under another.
             self.void_all();
+        }
+        let members = ticket.members().clone();
+        if self.sessions.len() > 1 {
+            self.pass(job, ticket, &members);
         }
         let is_wanted = is_common(job) && !self.is_of_all(ticket);
         let bytes = if is_wanted { kept_bytes(done) } else { None };
@@ -179,7 +191,39 @@ impl Sharing {
         } else {
             self.retain(job.place(), |other| other.ticket.number != ticket.number);
         }
-        ticket.members().clone()
+        members
+    }
+
+    /// `members` have got what was found by `ticket`: other readings of the same names, or of what lies above them, are
+    /// not for them if they were begun before.
+    fn pass(&mut self, job: &Job, ticket: &Ticket, members: &[Member]) {
+        let Job::Look { directory, names, .. } = job else { return };
+        let names: HashSet<&Name> = names.iter().map(|(name, _)| name).collect();
+        self.pass_at(directory, ticket, members, |name| names.contains(name));
+        let mut below = directory.clone();
+        while let Some((above, component)) = below.split() {
+            self.pass_at(&above, ticket, members, |name| *name == component);
+            below = above;
+        }
+    }
+
+    fn pass_at(
+        &mut self,
+        place: &RelPath,
+        ticket: &Ticket,
+        members: &[Member],
+        is_it: impl Fn(&Name) -> bool,
+    ) {
+        for reading in self.readings.get_mut(place).into_iter().flatten() {
+            let is_earlier = reading.ticket.has_begun()
+                && reading.ticket.number != ticket.number
+                && reading.ticket.begun.get() <= ticket.begun.get();
+            if let (Job::Look { names, .. }, true) = (&*reading.job, is_earlier)
+                && names.iter().any(|(name, _)| is_it(name))
+            {
+                reading.passed.extend(members.iter().map(|(session, _)| session));
+            }
+        }
     }
 
     /// Something was reported: what was begun to be read there before is shared with nobody any more.

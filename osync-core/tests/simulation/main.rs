@@ -54,8 +54,11 @@ const SEEDS: u64 = 350;
 /// was on its way. 1099516629202: a name followed another whose content had been read since it was looked at.
 /// 1152922604118516131: a directory was to be removed and came back, and a report of what lay in it was forgotten.
 /// 241089: a name followed one whose own report had not been dealt with, and got the content from before. 55809298: a
-/// name followed one that was something else once the sink looked there.
-const ONCE_FAILED: [u64; 28] = [
+/// name followed one that was something else once the sink looked there. 2199034258184: a name too many was known, and the
+/// one that was missing was not searched for. 1152921504678872510: content was wanted, the target was away, and metadata
+/// was sent. 1099523630682: two names that were doubted followed each other. 1152922604132475831: a reading was shared
+/// that was older than what its sink had.
+const ONCE_FAILED: [u64; 33] = [
     1_020,
     9_184,
     4_096,
@@ -84,6 +87,11 @@ const ONCE_FAILED: [u64; 28] = [
     55_817_560,
     55_809_298,
     1_152_921_504_662_654_482,
+    2_199_034_258_184,
+    1_152_921_504_678_872_510,
+    1_099_523_630_682,
+    1_099_523_628_088,
+    1_152_922_604_132_475_831,
 ];
 
 /// Names the seed if the engine panics.

@@ -21,7 +21,7 @@ use crate::model::metadata::Sighting;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
-use crate::queue::links::thing::{Standing, Thing};
+use crate::queue::links::thing::{Content, Standing, Thing};
 
 pub use crate::queue::links::names::Found;
 
@@ -162,7 +162,8 @@ impl Links {
         let thing = self.objects.get(path).and_then(|object| self.things.get_mut(object));
         let Some(thing) = thing else { return Course::Lead { needs_content: false } };
         // It is a name of the others already: what is asked for is whether they have the right content.
-        let is_doubted = need == Need::Content && thing.is_confirmed(path) && !thing.is_proven;
+        let is_believed = thing.content == Content::Believed && thing.is_confirmed(path);
+        let is_doubted = is_believed && need == Need::Content;
         if self.can_follow && !(thing.is_confirmed(path) && need == Need::Metadata) {
             if let Some(other) = thing.confirmed_other_than(path).filter(|_| !is_doubted) {
                 return Course::Follow(other.clone());
@@ -176,11 +177,12 @@ impl Links {
             }
             thing.lead(path);
         }
-        if need == Need::Content || thing.is_new {
+        let is_new = thing.content == Content::New;
+        if need == Need::Content || is_new {
             // What the sink has at this name will be another thing there.
             thing.set(path, Standing::Unknown);
         }
-        Course::Lead { needs_content: thing.is_new || is_doubted }
+        Course::Lead { needs_content: is_new || is_doubted }
     }
 
     /// Whether the content was read since `seen` was, so that `path` may not be a name of that. Said once of one look:
@@ -212,7 +214,7 @@ impl Links {
         let left = thing.leave_behind(path);
         if seen.stamp.object == thing.sighting.stamp.object {
             thing.sighting = seen.digested();
-            thing.is_proven = true;
+            thing.content = Content::New;
         }
         let edition = thing.edition;
         thing.set(path, Standing::Sent { work, follows: false, edition, is_lost: false });
@@ -241,7 +243,7 @@ impl Links {
         let Some(thing) = self.thing_of(path) else { return Vec::new() };
         let is_first = !thing.has_confirmed();
         thing.set(path, Standing::Confirmed);
-        (thing.is_new, thing.is_shrinking, thing.is_distrusted) = (false, false, false);
+        thing.settle();
         if !is_first {
             return Vec::new();
         }

@@ -26,6 +26,17 @@ pub(super) enum Standing {
     Confirmed,
 }
 
+/// What the sink has of the content of a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Nobody has confirmed the present content: no name may go without it.
+    New,
+    /// The right one, as far as metadata tells.
+    Believed,
+    /// What was sent.
+    Proven,
+}
+
 #[derive(Debug)]
 pub(super) struct Thing {
     names: BTreeMap<RelPath, Standing>,
@@ -34,10 +45,7 @@ pub(super) struct Thing {
     leader: Option<RelPath>,
     /// As it was when its content was read last.
     pub(super) sighting: Sighting,
-    /// Nobody has confirmed the present content: no name may go without it.
-    pub(super) is_new: bool,
-    /// The content has been sent since it was read as another one, or seen first.
-    pub(super) is_proven: bool,
+    pub(super) content: Content,
     /// As it was when it was looked at last, and how often that was news: what is older must not be what remains.
     seen: Metadata,
     changed: Timestamp,
@@ -66,8 +74,7 @@ impl Thing {
             seen: plain(&seen.metadata),
             changed: seen.stamp.changed,
             edition: 0,
-            is_new: false,
-            is_proven: false,
+            content: Content::Believed,
             is_distrusted: false,
             is_shrinking: false,
             names_seen: seen.metadata.names,
@@ -171,6 +178,14 @@ impl Thing {
         self.confirmed = 0;
     }
 
+    /// The sink has a name of it with the present content.
+    pub(super) fn settle(&mut self) {
+        (self.is_shrinking, self.is_distrusted) = (false, false);
+        if self.content == Content::New {
+            self.content = Content::Proven;
+        }
+    }
+
     /// What follows a name on its way may find something else there.
     pub(super) fn lose_followers(&mut self) {
         for standing in self.names.values_mut() {
@@ -193,7 +208,7 @@ impl Thing {
     pub(super) fn begin_anew(&mut self, path: &RelPath, seen: &Sighting) {
         self.doubt();
         self.sighting = seen.digested();
-        (self.is_new, self.is_proven, self.strikes) = (true, false, 0);
+        (self.content, self.strikes) = (Content::New, 0);
         self.lead(path);
     }
 }
