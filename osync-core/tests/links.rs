@@ -68,6 +68,18 @@ fn sighting(object: u64, names: u32, version: i64, changed: i64) -> Sighting {
     Sighting { metadata, stamp: Stamp { object, changed: at(changed), unlinked: false } }
 }
 
+/// A table with two names of one thing that the sink has, as far as metadata tells.
+fn pair() -> (Links, RelPath, RelPath) {
+    let mut links = Links::new(1 << 20, true);
+    let (a, b) = (path(0), path(2));
+    for (path, work) in [(&a, WorkId(1)), (&b, WorkId(2))] {
+        links.see(path, &sighting(1, 2, 0, 0), false);
+        links.sent(path, work, *path == b);
+        links.confirmed(path, work);
+    }
+    (links, a, b)
+}
+
 proptest! {
     #[test]
     fn names_are_followed_only_where_the_sink_has_confirmed_them(
@@ -171,14 +183,7 @@ fn a_second_name_follows_the_first_and_the_rest_is_searched_for_once() {
 
 #[test]
 fn a_write_through_one_name_makes_the_others_follow_anew() {
-    let mut links = Links::new(1 << 20, true);
-    let (a, b) = (path(0), path(2));
-    let seen = sighting(1, 2, 0, 0);
-    for (path, work) in [(&a, WorkId(1)), (&b, WorkId(2))] {
-        links.see(path, &seen, false);
-        links.sent(path, work, *path == b);
-        links.confirmed(path, work);
-    }
+    let (mut links, a, b) = pair();
     assert!(links.is_confirmed(&a) && links.is_confirmed(&b));
 
     // Size and time are the same; only the stamp tells.
@@ -193,14 +198,8 @@ fn a_write_through_one_name_makes_the_others_follow_anew() {
 
 #[test]
 fn what_was_only_looked_at_is_sent_with_its_content_once_that_is_doubted() {
-    let mut links = Links::new(1 << 20, true);
-    let (a, b) = (path(0), path(2));
+    let (mut links, a, b) = pair();
     let seen = sighting(1, 2, 0, 0);
-    for (path, work) in [(&a, WorkId(1)), (&b, WorkId(2))] {
-        links.see(path, &seen, false);
-        links.sent(path, work, *path == b);
-        links.confirmed(path, work);
-    }
 
     links.see(&a, &seen, true);
     assert_eq!(links.course(&a, Need::Content, |_| false), Course::Lead { needs_content: true });
