@@ -115,6 +115,15 @@ impl Fleet {
     }
 }
 
+/// Polls until `is_so`, or fails at the deadline.
+fn wait_until(is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < DEADLINE, "it never is");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 fn filled(directories: usize, files: usize) -> MemTree {
     let tree = MemTree::new();
     for directory in 0..directories {
@@ -154,11 +163,8 @@ fn what_several_sinks_want_at_once_is_read_once() {
 
     let mut openings = gate.lock().unwrap();
     fleet.write("d0/new", "new");
-    let began = Instant::now();
-    while fleet.source.reports().iter().any(|(_, queue)| queue.in_flight == 0) {
-        assert!(began.elapsed() < DEADLINE, "each sink wants it");
-        thread::sleep(Duration::from_millis(1));
-    }
+    // Each of them wants it.
+    wait_until(|| fleet.source.reports().iter().all(|(_, queue)| queue.in_flight > 0));
     *openings = 0;
     drop(openings);
     fleet.assert_all_equal();
@@ -194,16 +200,9 @@ fn a_sink_that_has_ended_knows_which_problems_were_left() {
     let tree = filled(1, 2);
     tree.fail_reads("d0/f0");
     let mut fleet = Fleet::start(tree, SourceOptions::default());
-    let wait_until = |is_so: &dyn Fn() -> bool| {
-        let began = Instant::now();
-        while !is_so() {
-            assert!(began.elapsed() < DEADLINE, "it never is");
-            thread::sleep(Duration::from_millis(1));
-        }
-    };
     let problems_left = |sink: SinkEndpoint| {
         sink.stop();
-        wait_until(&|| sink.is_finished());
+        wait_until(|| sink.is_finished());
         let left = sink.queue_report().problems;
         assert_eq!(sink.problems().len() as u64, left);
         sink.join().unwrap();
@@ -222,7 +221,7 @@ fn a_sink_that_has_ended_knows_which_problems_were_left() {
     // Said in time as it goes, if not before.
     fleet.tree.clear_failures();
     fleet.write("d0/f0", "readable by now");
-    wait_until(&|| fleet.source.reports().iter().all(|(_, queue)| queue.problems == 0));
+    wait_until(|| fleet.source.reports().iter().all(|(_, queue)| queue.problems == 0));
     assert_eq!(problems_left(fleet.sinks.pop().unwrap().1), 0);
     fleet.stop();
 }
