@@ -182,6 +182,15 @@ fn a_second_name_follows_the_first_and_the_rest_is_searched_for_once() {
 }
 
 #[test]
+fn a_new_name_has_the_others_looked_at_if_one_of_them_must_be_none_any_more() {
+    let (mut links, a, b) = pair();
+    let others = links.see(&path(3), &sighting(1, 3, 0, 0), false);
+    assert_eq!(others, [], "all three are there");
+    let others = links.see(&path(4), &sighting(1, 3, 0, 0), false);
+    assert_eq!(others, [&a, &b, &path(3)].map(|name| (name.clone(), Need::Metadata)));
+}
+
+#[test]
 fn a_write_through_one_name_makes_the_others_follow_anew() {
     let (mut links, a, b) = pair();
     assert!(links.is_confirmed(&a) && links.is_confirmed(&b));

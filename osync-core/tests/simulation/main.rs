@@ -57,8 +57,8 @@ const SEEDS: u64 = 350;
 /// name followed one that was something else once the sink looked there. 2199034258184: a name too many was known, and the
 /// one that was missing was not searched for. 1152921504678872510: content was wanted, the target was away, and metadata
 /// was sent. 1099523630682: two names that were doubted followed each other. 1152922604132475831: a reading was shared
-/// that was older than what its sink had.
-const ONCE_FAILED: [u64; 33] = [
+/// that was older than what its sink had. 96014745: a name that had gone unnoticed hid that a new one was the second.
+const ONCE_FAILED: [u64; 34] = [
     1_020,
     9_184,
     4_096,
@@ -92,6 +92,7 @@ const ONCE_FAILED: [u64; 33] = [
     1_099_523_630_682,
     1_099_523_628_088,
     1_152_922_604_132_475_831,
+    96_014_745,
 ];
 
 /// Names the seed if the engine panics.

@@ -144,8 +144,8 @@ impl Links {
         if is_news && !self.can_follow {
             return with_need(thing.names_other_than(path), Need::Content);
         }
-        if is_new_name && thing.len() == 2 {
-            // As the only one it was nothing to be told of.
+        if is_new_name && (thing.len() == 2 || thing.has_stale_names()) {
+            // The only one was nothing to be told of, nor is one of which more are known than there are.
             let others = thing.names_other_than(path);
             return with_need(others, Need::Metadata);
         }

@@ -101,6 +101,11 @@ impl Thing {
         self.names_seen > 1 && self.names.len() < self.names_seen as usize
     }
 
+    /// Whether it has names that are none any more.
+    pub(super) fn has_stale_names(&self) -> bool {
+        self.names.len() > self.names_seen as usize
+    }
+
     pub(super) fn standing(&self, path: &RelPath) -> Option<Standing> {
         self.names.get(path).copied()
     }
