@@ -219,6 +219,26 @@ fn a_path_below_a_file_is_an_error_and_not_a_panic_of_the_caller() {
 }
 
 #[test]
+fn the_first_frames_of_new_connections_arrive() {
+    let transport = ZmqTransport::new();
+    for round in 0..50 {
+        let (to_source, at_source) = bounded(16);
+        let (to_sink, at_sink) = bounded(16);
+        let mut source = transport.bind(&wildcards(), to_source).unwrap();
+        let mut sink = transport.connect(&source.details(), to_sink).unwrap();
+        let frame = Frame { header: Bytes::from_static(b"hello"), payload: Bytes::new() };
+        sink.send(Channel::Control, frame.clone()).unwrap();
+        expect(&at_source, Channel::Control, &frame);
+        let session = SessionId::from_random([round; 16]);
+        sink.open_data(&session).unwrap();
+        sink.send(Channel::Control, frame.clone()).unwrap();
+        expect(&at_source, Channel::Control, &frame);
+        source.send(Channel::Data, &PeerId::new(&session.routing_id()), frame.clone()).unwrap();
+        expect(&at_sink, Channel::Data, &frame);
+    }
+}
+
+#[test]
 fn garbage_and_http_disturb_nobody() {
     let mut pair = Pair::meet();
     let details = pair.source.details();

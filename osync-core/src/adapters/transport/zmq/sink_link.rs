@@ -6,7 +6,8 @@ use zmq::Socket;
 use crate::adapters::transport::zmq::Finder;
 use crate::adapters::transport::zmq::io_thread::{End, Inbox, IoThread};
 use crate::adapters::transport::zmq::socket::{
-    CONTROL_PART_BYTES_MAX, CREDIT_PART_BYTES_MAX, Sockets,
+    CONTROL_PART_BYTES_MAX, CREDIT_PART_BYTES_MAX, FIRST_RECONNECT_MS, RECONNECT_MS, Sockets,
+    await_connection,
 };
 use crate::model::connection::{Channel, ConnectionDetails};
 use crate::model::session_id::SessionId;
@@ -27,7 +28,8 @@ impl ZmqSink {
     ) -> Result<Self, TransportError> {
         let (thread, ()) = IoThread::start(arrivals, move || {
             let end = SinkEnd {
-                control: sockets.control_dealer(&details.control)?,
+                control: sockets.control_dealer(&details.control, FIRST_RECONNECT_MS)?,
+                is_connected: false,
                 data: None,
                 sockets,
                 details,
@@ -71,6 +73,8 @@ enum Command {
 
 struct SinkEnd {
     control: Socket,
+    /// Whether the command channel has been connected since it was opened.
+    is_connected: bool,
     data: Option<Socket>,
     sockets: Sockets,
     details: ConnectionDetails,
@@ -80,7 +84,10 @@ struct SinkEnd {
 impl SinkEnd {
     fn open_data(&mut self, session: &SessionId) -> Result<(), TransportError> {
         self.data = None;
-        self.data = Some(self.sockets.data_dealer(&self.details.data, session)?);
+        let data = self.sockets.data_dealer(&self.details.data, session)?;
+        // The source proves it as soon as it is asked to: then that is not in vain.
+        await_connection(&data);
+        self.data = Some(data);
         Ok(())
     }
 
@@ -92,7 +99,8 @@ impl SinkEnd {
             log::info!("the source is at {found} now");
             self.details = found;
         }
-        self.control = self.sockets.control_dealer(&self.details.control)?;
+        self.control = self.sockets.control_dealer(&self.details.control, RECONNECT_MS)?;
+        self.is_connected = false;
         Ok(())
     }
 }
@@ -113,7 +121,10 @@ impl End for SinkEnd {
         match command {
             Command::Send { channel, frame } => {
                 let part_bytes_max = match channel {
-                    Channel::Control => CONTROL_PART_BYTES_MAX,
+                    Channel::Control => {
+                        self.is_connected = self.is_connected || await_connection(&self.control);
+                        CONTROL_PART_BYTES_MAX
+                    }
                     Channel::Data => CREDIT_PART_BYTES_MAX,
                 };
                 return inbox.send(self.socket(channel), channel, None, part_bytes_max, frame);

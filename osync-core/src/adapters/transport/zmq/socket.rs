@@ -41,9 +41,11 @@ const PIPE_MESSAGES_MAX: i32 = 2048;
 const HANDSHAKE_MS_MAX: i32 = 5_000;
 /// How long a closed socket goes on delivering what it was given.
 const LINGER_MS: i32 = 500;
-/// The command channel's first and longest pause between two attempts to connect: a source that comes back
-/// is found at once.
-const RECONNECT_MS: (i32, i32) = (20, 500);
+/// The command channel's first and longest pause between two attempts to connect, in milliseconds: a source that comes
+/// back is found at once. libzmq begins with the first again after each handshake that failed, so it is no shorter.
+pub(super) const RECONNECT_MS: (i32, i32) = (20, 500);
+/// The same for a sink that has just begun, and whose source perhaps has, too.
+pub(super) const FIRST_RECONNECT_MS: (i32, i32) = (4, 500);
 /// `ZMQ_RECONNECT_IVL` for "never".
 const RECONNECT_NEVER: i32 = -1;
 /// Connections that wait to be accepted, per socket: a flood of them must not keep a sink out.
@@ -52,6 +54,9 @@ const BACKLOG_CONNECTIONS_MAX: i32 = 1_024;
 const ZAP_DOMAIN: &str = "osync";
 /// How long a bind waits for an address in use: libzmq closes a listener some time after its socket.
 const BIND_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// How long a sink waits for a connection that is being made before it speaks in vain.
+const CONNECTION_MS_MAX: i64 = 100;
 
 /// The keys of an end.
 #[derive(Clone)]
@@ -107,13 +112,18 @@ impl Sockets {
         Ok(Bound { socket, address, handshakes })
     }
 
-    /// A sink's end of the command channel, connecting and reconnecting by itself.
-    pub(super) fn control_dealer(&self, to: &str) -> Result<Socket, TransportError> {
+    /// A sink's end of the command channel, connecting and reconnecting by itself, after pauses between these two, in
+    /// milliseconds.
+    pub(super) fn control_dealer(
+        &self,
+        to: &str,
+        pauses_ms: (i32, i32),
+    ) -> Result<Socket, TransportError> {
         let socket = self.open(zmq::DEALER, CONTROL_PART_BYTES_MAX, |socket| {
             self.trust(socket)?;
             socket.set_immediate(true)?;
-            socket.set_reconnect_ivl(RECONNECT_MS.0)?;
-            socket.set_reconnect_ivl_max(RECONNECT_MS.1)
+            socket.set_reconnect_ivl(pauses_ms.0)?;
+            socket.set_reconnect_ivl_max(pauses_ms.1)
         })?;
         connect(&socket, to)?;
         Ok(socket)
@@ -192,6 +202,11 @@ fn bind(socket: &Socket, at: &str) -> Result<String, TransportError> {
 fn connect(socket: &Socket, to: &str) -> Result<(), TransportError> {
     check(to, false)?;
     family(socket, to).and_then(|()| socket.connect(to)).map_err(|error| unusable(to, error))
+}
+
+/// Waits a moment for a DEALER's connection; returns whether it stands, so that what is sent is not lost at once.
+pub(super) fn await_connection(socket: &Socket) -> bool {
+    socket.poll(zmq::POLLOUT, CONNECTION_MS_MAX).is_ok_and(|ready| ready > 0)
 }
 
 /// IPv6 for literal IPv6 addresses only: with it, a host name resolves to its IPv6 address even where

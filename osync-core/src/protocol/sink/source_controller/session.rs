@@ -19,8 +19,8 @@ use crate::protocol::sink::source_controller::{
 use crate::wire::encode;
 use crate::wire::message::{Envelope, Message, Refusal};
 
-/// When a sink says hello again the first time, if nobody answers: the first hello is lost as a rule,
-/// because the connection is still being made. Then twice as long.
+/// When a sink says hello again the first time, if nobody answers: the first hello may be lost while the connection is
+/// still being made. Then twice as long.
 pub(super) const HELLO_INTERVAL_MIN: Duration = Duration::from_millis(5);
 /// How long at the most.
 pub(super) const HELLO_INTERVAL_MAX: Duration = Duration::from_millis(200);
