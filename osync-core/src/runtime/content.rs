@@ -144,6 +144,7 @@ pub(super) fn read_small(
             let is_whole = if is_open_question {
                 is_same(&mut *file, &payload[start..])?
                     && has_only_grown(&before, &file.metadata()?)
+                    && is_still_named(&before, directory.metadata(name)?.as_ref())
             } else {
                 held_still
             };
@@ -187,7 +188,9 @@ pub(super) fn read_piece(
         if !again.is_over() {
             return piece(offset_bytes, chunk);
         }
-        again.is_same(&held.reading) && has_only_grown(&held.first, &held.file.metadata()?)
+        again.is_same(&held.reading)
+            && has_only_grown(&held.first, &held.file.metadata()?)
+            && is_still_named(&held.first, source.metadata(path)?.as_ref())
     } else {
         (offset_bytes, chunk) = held.reading.read(&mut *held.file, chunk_bytes_max)?;
         let after = held.file.metadata()?;
@@ -257,6 +260,15 @@ pub(super) fn has_only_grown(before: &(Metadata, Stamp), after: &(Metadata, Stam
         && after.0.kind.size_bytes() >= before.0.kind.size_bytes()
 }
 
+/// Whether what lies at the name of a file is still that: what was moved away first and written to then has content that
+/// the name never had.
+pub(super) fn is_still_named(
+    before: &(Metadata, Stamp),
+    found: Option<&(Metadata, Stamp)>,
+) -> bool {
+    found.is_some_and(|(_, stamp)| stamp.object == before.1.object)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -273,11 +285,13 @@ mod tests {
         content: fn(u64) -> Vec<u8>,
         /// Its stamp never moves, as if everything happened within one tick of the clock.
         is_coarse: bool,
+        /// Its name goes once it has been opened.
+        is_moved: bool,
     }
 
     impl Restless {
         fn new(content: fn(u64) -> Vec<u8>, is_coarse: bool) -> Self {
-            Self { version: Arc::default(), content, is_coarse }
+            Self { version: Arc::default(), content, is_coarse, is_moved: false }
         }
 
         fn next(&self) -> Vec<u8> {
@@ -309,7 +323,7 @@ mod tests {
 
     impl SourceDirectory for Restless {
         fn metadata(&self, _: &Name) -> Result<Option<(Metadata, Stamp)>, SourceError> {
-            Ok(Some(self.look()))
+            Ok((!self.is_moved).then(|| self.look()))
         }
 
         fn open(&self, _: &Name) -> Result<Option<Box<dyn SourceFile>>, SourceError> {
@@ -360,5 +374,12 @@ mod tests {
         let still = Restless::new(|_| b"still".to_vec(), true);
 
         assert_eq!(still.read().unwrap(), b"still");
+    }
+
+    #[test]
+    fn what_may_have_been_written_after_a_file_lost_its_name_is_not_taken_for_its_content() {
+        let still = Restless::new(|_| b"still".to_vec(), true);
+
+        assert_eq!(Restless { is_moved: true, ..still }.read(), None);
     }
 }

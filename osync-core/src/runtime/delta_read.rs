@@ -12,7 +12,7 @@ use crate::model::metadata::{Kind, Metadata};
 use crate::model::rel_path::RelPath;
 use crate::ports::source::{Source, SourceError};
 use crate::protocol::source::job::{FileEnd, Matched, Piece, Step, Weighed};
-use crate::runtime::content::{OpenFile, has_only_grown, own_metadata};
+use crate::runtime::content::{OpenFile, has_only_grown, is_still_named, own_metadata};
 use crate::runtime::reading::has_holes;
 use crate::wire::message::Basis;
 use crate::wire::packing::Payload;
@@ -83,7 +83,7 @@ pub(super) fn read_tail(
     let (offset_bytes, digest_before) = (held.reading.offset_bytes, held.digest());
     let chunk = held.reading.read(&mut *held.file, chunk_bytes_max)?.1;
     let is_end = held.reading.is_over();
-    let is_part = is_part_of_one_version(held, offset_bytes, &chunk)?;
+    let is_part = is_part_of_one_version(source, path, held, offset_bytes, &chunk)?;
     if is_part && !is_end {
         let chunk = Payload::from(chunk);
         return Ok(Some(Piece { size_bytes, offset_bytes, chunk, end: None }));
@@ -105,8 +105,10 @@ pub(super) fn read_tail(
 
 /// Whether `chunk`, just read at `offset_bytes`, lies behind what the sink has in one version of the file.
 ///
-/// If the file changed since it was opened, or may have, both are looked at again.
+/// If the file changed since it was opened, or may have, both are looked at again, and its name.
 fn is_part_of_one_version(
+    source: &dyn Source,
+    path: &RelPath,
     held: &mut OpenFile,
     offset_bytes: u64,
     chunk: &[u8],
@@ -121,7 +123,7 @@ fn is_part_of_one_version(
     }
     let mut again = Vec::with_capacity(chunk.len());
     held.file.append_to(&mut again, offset_bytes, chunk.len())?;
-    Ok(again == chunk)
+    Ok(again == chunk && is_still_named(&held.first, source.metadata(path)?.as_ref()))
 }
 
 /// Whether the file begins as the sink's version, as far as samples tell.

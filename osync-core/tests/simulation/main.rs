@@ -58,7 +58,8 @@ const SEEDS: u64 = 350;
 /// one that was missing was not searched for. 1152921504678872510: content was wanted, the target was away, and metadata
 /// was sent. 1099523630682: two names that were doubted followed each other. 1152922604132475831: a reading was shared
 /// that was older than what its sink had. 96014745: a name that had gone unnoticed hid that a new one was the second.
-const ONCE_FAILED: [u64; 34] = [
+/// 1152922604135474759: a file was moved away on its way, then written to, and its new content sent for its old name.
+const ONCE_FAILED: [u64; 35] = [
     1_020,
     9_184,
     4_096,
@@ -93,6 +94,7 @@ const ONCE_FAILED: [u64; 34] = [
     1_099_523_628_088,
     1_152_922_604_132_475_831,
     96_014_745,
+    1_152_922_604_135_474_759,
 ];
 
 /// Names the seed if the engine panics.
