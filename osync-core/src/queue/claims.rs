@@ -102,6 +102,16 @@ impl Claims {
         })
     }
 
+    /// The names of `directory` in or below which work is in flight.
+    #[must_use]
+    pub fn busy_below(&self, directory: &RelPath) -> BTreeSet<Name> {
+        let behind = (Bound::Excluded(directory.as_bytes()), Bound::Unbounded);
+        let paths = self.directories.range::<[u8], _>(behind).map(|(path, _)| path);
+        // Between a directory and what is in it lie its namesakes with a longer name.
+        let near = paths.take_while(|path| path.as_bytes().starts_with(directory.as_bytes()));
+        near.filter_map(|path| Name::new(path.below(directory)?).ok()).collect()
+    }
+
     /// Records that `work` is in flight in `directory`; names are claimed one by one.
     pub fn begin(&mut self, work: WorkId, directory: &RelPath) {
         self.directories.entry(directory.clone()).or_default().works.insert(work);
@@ -192,6 +202,9 @@ mod tests {
         assert_eq!(claims.conflict_at(&path("a/b"), &name("c"), Claim::Make), None);
         assert_eq!(claims.conflict_at(&path("a"), &name("b-"), Claim::Exclusive), None);
         assert!(claims.is_busy(&path("a")) && claims.is_busy(&path("a/b/c")));
+        assert_eq!(claims.busy_below(&RelPath::root()), BTreeSet::from([name("a")]));
+        assert_eq!(claims.busy_below(&path("a/b")), BTreeSet::from([name("c")]));
+        assert_eq!(claims.busy_below(&path("a/b/c")), BTreeSet::new());
         assert!(!claims.is_busy(&path("a/b-")) && !claims.is_busy(&path("a/b/c/d")));
 
         claims.end(WorkId(1), &path("a/b/c"));

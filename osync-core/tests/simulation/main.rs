@@ -59,7 +59,8 @@ const SEEDS: u64 = 350;
 /// was sent. 1099523630682: two names that were doubted followed each other. 1152922604132475831: a reading was shared
 /// that was older than what its sink had. 96014745: a name that had gone unnoticed hid that a new one was the second.
 /// 1152922604135474759: a file was moved away on its way, then written to, and its new content sent for its old name.
-const ONCE_FAILED: [u64; 35] = [
+/// 1152921504714871426: work below a directory that was gone made it anew after the one above it had been compared.
+const ONCE_FAILED: [u64; 36] = [
     1_020,
     9_184,
     4_096,
@@ -95,6 +96,7 @@ const ONCE_FAILED: [u64; 35] = [
     1_152_922_604_132_475_831,
     96_014_745,
     1_152_922_604_135_474_759,
+    1_152_921_504_714_871_426,
 ];
 
 /// Names the seed if the engine panics.

@@ -38,7 +38,7 @@ impl Transfer {
                 let (visit, page) = self.end_page(id, now, out)?;
                 self.send_suspects(lane, &visit, &page);
                 self.on_root_compared(&visit, &page, false, now, out);
-                self.visit_below(lane, &visit, &page);
+                self.visit_below(lane, &visit, &page, now);
             }
             Answer::Differs => {
                 let range = Range {
@@ -61,7 +61,7 @@ impl Transfer {
                     let bytes = unread_bytes(&entry);
                     (entry.name, entry.metadata.kind.is_directory(), bytes)
                 });
-                self.push_page(lane, &visit, until.as_ref(), names.collect());
+                self.push_page(lane, &visit, until.as_ref(), names.collect(), now);
             }
             Answer::Entries { own, wanted, extra, is_last } => {
                 let (is_root, has_extra) = (visit.directory.is_root(), !extra.is_empty());
@@ -77,7 +77,7 @@ impl Transfer {
                     let (visit, page) = self.end_page(id, now, out)?;
                     self.send_suspects(lane, &visit, &page);
                     self.on_root_compared(&visit, &page, has_extra, now, out);
-                    self.visit_below(lane, &visit, &page);
+                    self.visit_below(lane, &visit, &page, now);
                 }
             }
             Answer::Failed { text } => {
@@ -109,8 +109,8 @@ impl Transfer {
 
     /// Queues the directories of a page; those the sink lacks are sent without comparing, unless work under way
     /// is about to make them, and perhaps names in them that are gone by now.
-    fn visit_below(&mut self, lane: Lane, visit: &Visit, page: &Page) {
-        self.compared(visit, page.until.as_ref(), |name| {
+    fn visit_below(&mut self, lane: Lane, visit: &Visit, page: &Page, now: Instant) {
+        self.compared(lane, visit, page.until.as_ref(), now, |name| {
             let found = page.entries.binary_search_by(|entry| entry.name.cmp(name));
             found.is_ok_and(|index| page.entries[index].metadata.kind.is_directory())
         });
@@ -127,13 +127,25 @@ impl Transfer {
         }
     }
 
-    /// What was wrong in a part of a directory, up to `until`, that both ends could list.
+    /// What was wrong in a part of a directory, up to `until`, that both ends could list, and what may be wrong there
+    /// soon: work that began when a name was a directory makes it one after the sink has listed it.
     pub(super) fn compared(
         &mut self,
+        lane: Lane,
         visit: &Visit,
         until: Option<&Name>,
+        now: Instant,
         is_directory: impl Fn(&Name) -> bool,
     ) {
+        for name in self.flight.claims.busy_below(&visit.directory) {
+            let is_in_part = visit.after.as_ref().is_none_or(|after| name > *after)
+                && until.is_none_or(|until| name <= *until);
+            if is_in_part && !is_directory(&name) {
+                let path = crate::queue::mark_set::entry_path(&visit.directory, &name);
+                let extent = Extent::Entry(Need::Metadata);
+                self.mark(lane, &path, extent, Urgency::Now, visit.born, now);
+            }
+        }
         if self.problems.is_empty() {
             return;
         }

@@ -204,7 +204,8 @@ impl Transfer {
         });
         self.end(id, now, out);
         let unread = |(name, is_directory)| (name, is_directory, PUSHED_BYTES);
-        self.push_page(lane, &visit, until.as_ref(), names.into_iter().map(unread).collect());
+        let names = names.into_iter().map(unread).collect();
+        self.push_page(lane, &visit, until.as_ref(), names, now);
     }
 
     /// Queues everything of a page for a sink that has nothing of it: names, whether they are
@@ -215,8 +216,9 @@ impl Transfer {
         visit: &Visit,
         until: Option<&Name>,
         names: Vec<(Name, bool, u64)>,
+        now: Instant,
     ) {
-        self.compared(visit, until, |name| {
+        self.compared(lane, visit, until, now, |name| {
             let found = names.binary_search_by(|(known, _, _)| known.cmp(name));
             found.is_ok_and(|index| names[index].1)
         });
