@@ -239,6 +239,19 @@ fn the_first_frames_of_new_connections_arrive() {
 }
 
 #[test]
+fn a_sink_that_finds_nobody_ends_at_once_whatever_it_has_said() {
+    let (to_sink, _at_sink) = bounded(64);
+    let mut sink = ZmqTransport::new().connect(&Zmq.details(), to_sink).unwrap();
+    for _ in 0..20 {
+        sink.send(Channel::Control, Frame::default()).unwrap();
+    }
+    let began = Instant::now();
+    drop(sink);
+
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[test]
 fn garbage_and_http_disturb_nobody() {
     let mut pair = Pair::meet();
     let details = pair.source.details();

@@ -1,13 +1,15 @@
 //! A sink's end: a DEALER for control, and one more for data per session.
 
+use std::time::Instant;
+
 use crossbeam_channel::{Sender, bounded};
 use zmq::Socket;
 
 use crate::adapters::transport::zmq::Finder;
 use crate::adapters::transport::zmq::io_thread::{End, Inbox, IoThread};
 use crate::adapters::transport::zmq::socket::{
-    CONTROL_PART_BYTES_MAX, CREDIT_PART_BYTES_MAX, FIRST_RECONNECT_MS, RECONNECT_MS, Sockets,
-    await_connection,
+    CONNECTION_MAX, CONTROL_PART_BYTES_MAX, CREDIT_PART_BYTES_MAX, FIRST_RECONNECT_MS,
+    RECONNECT_MS, Sockets, await_connection,
 };
 use crate::model::connection::{Channel, ConnectionDetails};
 use crate::model::session_id::SessionId;
@@ -29,7 +31,7 @@ impl ZmqSink {
         let (thread, ()) = IoThread::start(arrivals, move || {
             let end = SinkEnd {
                 control: sockets.control_dealer(&details.control, FIRST_RECONNECT_MS)?,
-                is_connected: false,
+                speaks_at: Instant::now() + CONNECTION_MAX,
                 data: None,
                 sockets,
                 details,
@@ -73,8 +75,8 @@ enum Command {
 
 struct SinkEnd {
     control: Socket,
-    /// Whether the command channel has been connected since it was opened.
-    is_connected: bool,
+    /// From when on nothing waits for the command channel to be connected.
+    speaks_at: Instant,
     data: Option<Socket>,
     sockets: Sockets,
     details: ConnectionDetails,
@@ -86,7 +88,7 @@ impl SinkEnd {
         self.data = None;
         let data = self.sockets.data_dealer(&self.details.data, session)?;
         // The source proves it as soon as it is asked to: then that is not in vain.
-        await_connection(&data);
+        await_connection(&data, Instant::now() + CONNECTION_MAX);
         self.data = Some(data);
         Ok(())
     }
@@ -100,7 +102,7 @@ impl SinkEnd {
             self.details = found;
         }
         self.control = self.sockets.control_dealer(&self.details.control, RECONNECT_MS)?;
-        self.is_connected = false;
+        self.speaks_at = Instant::now() + CONNECTION_MAX;
         Ok(())
     }
 }
@@ -122,7 +124,7 @@ impl End for SinkEnd {
             Command::Send { channel, frame } => {
                 let part_bytes_max = match channel {
                     Channel::Control => {
-                        self.is_connected = self.is_connected || await_connection(&self.control);
+                        await_connection(&self.control, self.speaks_at);
                         CONTROL_PART_BYTES_MAX
                     }
                     Channel::Data => CREDIT_PART_BYTES_MAX,

@@ -55,8 +55,8 @@ const ZAP_DOMAIN: &str = "osync";
 /// How long a bind waits for an address in use: libzmq closes a listener some time after its socket.
 const BIND_WAIT_MAX: Duration = Duration::from_millis(500);
 
-/// How long a sink waits for a connection that is being made before it speaks in vain.
-const CONNECTION_MS_MAX: i64 = 100;
+/// For how long after it was opened a sink's socket waits for its connection before it speaks in vain.
+pub(super) const CONNECTION_MAX: Duration = Duration::from_millis(100);
 
 /// The keys of an end.
 #[derive(Clone)]
@@ -204,9 +204,13 @@ fn connect(socket: &Socket, to: &str) -> Result<(), TransportError> {
     family(socket, to).and_then(|()| socket.connect(to)).map_err(|error| unusable(to, error))
 }
 
-/// Waits a moment for a DEALER's connection; returns whether it stands, so that what is sent is not lost at once.
-pub(super) fn await_connection(socket: &Socket) -> bool {
-    socket.poll(zmq::POLLOUT, CONNECTION_MS_MAX).is_ok_and(|ready| ready > 0)
+/// Waits for a DEALER's connection until `deadline`, so that what is sent then is not lost at once.
+pub(super) fn await_connection(socket: &Socket, deadline: Instant) {
+    let rest = deadline.saturating_duration_since(Instant::now());
+    if !rest.is_zero() {
+        // In vain or not: what is sent tells.
+        socket.poll(zmq::POLLOUT, rest.as_millis().try_into().unwrap_or(i64::MAX)).ok();
+    }
 }
 
 /// IPv6 for literal IPv6 addresses only: with it, a host name resolves to its IPv6 address even where
