@@ -219,6 +219,37 @@ fn what_was_only_looked_at_is_sent_with_its_content_once_that_is_doubted() {
 }
 
 #[test]
+fn what_was_reported_is_not_followed_before_it_has_been_read() {
+    let (mut links, a, b) = pair();
+    let c = path(4);
+    let seen = sighting(1, 3, 0, 1);
+    // Reported while work 7 was the newest, and put off.
+    links.reported(&a, WorkId(7));
+    links.see(&c, &seen, true);
+    let lead = Course::Lead { needs_content: true };
+    assert_eq!(links.course(&c, Need::Content, |_| false), lead);
+    links.sent_whole(&c, WorkId(7), &seen);
+    links.confirmed(&c, WorkId(7));
+    assert_eq!(links.course(&b, Need::Content, |_| false), lead, "read before the report, perhaps");
+    links.sent_whole(&b, WorkId(8), &seen);
+    links.confirmed(&b, WorkId(8));
+    assert_eq!(links.course(&c, Need::Content, |_| false), Course::Follow(b));
+}
+
+#[test]
+fn of_a_name_that_was_only_removed_the_others_keep_their_content() {
+    for (reports, need) in [(1, Need::Metadata), (2, Need::Content)] {
+        let (mut links, a, b) = pair();
+        for _ in 0..reports {
+            links.reported(&a, WorkId(7));
+        }
+        links.missed(&a);
+        links.forget(&a);
+        assert_eq!(links.take_doubtful(), [(b, need)], "{reports} reports");
+    }
+}
+
+#[test]
 fn a_name_waits_for_another_on_its_way_though_what_that_follows_is_gone() {
     let mut links = Links::new(1 << 20, true);
     let (a, b, c) = (path(0), path(1), path(4));

@@ -5,6 +5,9 @@
 //! and a name is always brought to the state that was read last. The one exception is making a
 //! directory, which destroys nothing: work inside it may follow at once.
 //!
+//! What is on its way as a further name of something follows a name that must stay as it is until then. Any number may
+//! follow one, and nobody may change it meanwhile.
+//!
 //! While work in a directory is in flight the newest metadata read of the directory itself is kept
 //! here, so that whichever message about it goes last carries the latest.
 
@@ -30,6 +33,10 @@ pub enum Claim {
 #[derive(Debug, Default)]
 pub struct Claims {
     directories: BTreeMap<RelPath, Directory>,
+    /// Names that are followed, and by which work.
+    followed: BTreeMap<RelPath, BTreeSet<WorkId>>,
+    /// The same by work.
+    follows: HashMap<WorkId, Vec<RelPath>>,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +76,11 @@ impl Claims {
         {
             return Some(*work);
         }
+        if !self.followed.is_empty()
+            && let Some(work) = self.follower_of(directory, name, claim)
+        {
+            return Some(work);
+        }
         if claim == Claim::Make || self.directories.is_empty() {
             return None;
         }
@@ -92,6 +104,32 @@ impl Claims {
         self.directories
             .range::<[u8], _>((Bound::Included(&start[..]), Bound::Excluded(&end[..])))
             .find_map(|(_, held)| held.works.first().copied())
+    }
+
+    /// The work because of which nothing may follow the name `to`.
+    #[must_use]
+    pub fn conflict_of_follower(&self, to: &RelPath) -> Option<WorkId> {
+        let (directory, name) = to.split()?;
+        self.conflict_above(&directory).or_else(|| {
+            let held = self.directories.get(&directory)?;
+            held.names.get(&name).map(|(work, _)| *work)
+        })
+    }
+
+    /// The work that follows `name` of `directory` or, if that is to be destroyed, something below.
+    fn follower_of(&self, directory: &RelPath, name: &Name, claim: Claim) -> Option<WorkId> {
+        let path = directory.join(name).ok()?;
+        let at = (Bound::Included(path.as_bytes()), Bound::Unbounded);
+        let mut at_and_behind = self.followed.range::<[u8], _>(at);
+        let (_, works) = if claim == Claim::Make {
+            at_and_behind.next().filter(|(followed, _)| **followed == path)
+        } else {
+            // Between a name and what is below it lie its namesakes with a longer one.
+            let mut near = at_and_behind
+                .take_while(|(followed, _)| followed.as_bytes().starts_with(path.as_bytes()));
+            near.find(|(followed, _)| followed.is_within(&path))
+        }?;
+        works.first().copied()
     }
 
     /// Whether work on `directory`, or at or below it, is in flight.
@@ -124,6 +162,13 @@ impl Claims {
         }
     }
 
+    /// `work` follows the name `to`, which has no conflict.
+    pub fn follow(&mut self, work: WorkId, to: &RelPath) {
+        if self.followed.entry(to.clone()).or_default().insert(work) {
+            self.follows.entry(work).or_default().push(to.clone());
+        }
+    }
+
     /// Turns the exclusive claim on `name` into one that leaves what is below free.
     pub fn relax(&mut self, work: WorkId, directory: &RelPath, name: &Name) {
         self.claim(work, directory, name, Claim::Make);
@@ -136,8 +181,16 @@ impl Claims {
         }
     }
 
-    /// Ends `work` in `directory` with all its claims there.
+    /// Ends `work` in `directory` with all its claims there, and with what it follows.
     pub fn end(&mut self, work: WorkId, directory: &RelPath) {
+        for to in self.follows.remove(&work).unwrap_or_default() {
+            if let Some(works) = self.followed.get_mut(&to) {
+                works.remove(&work);
+                if works.is_empty() {
+                    self.followed.remove(&to);
+                }
+            }
+        }
         let Some(held) = self.directories.get_mut(directory) else { return };
         held.works.remove(&work);
         if held.works.is_empty() {
@@ -209,6 +262,34 @@ mod tests {
 
         claims.end(WorkId(1), &path("a/b/c"));
         assert_eq!(claims.conflict_at(&RelPath::root(), &name("a"), Claim::Exclusive), None);
+    }
+
+    #[test]
+    fn what_is_followed_stays_as_it_is_and_may_be_followed_by_more() {
+        let mut claims = Claims::default();
+        let followed = path("a/b");
+        for work in [WorkId(1), WorkId(2)] {
+            assert_eq!(claims.conflict_of_follower(&followed), None);
+            claims.begin(work, &path("c"));
+            claims.follow(work, &followed);
+        }
+
+        for (place, last) in [(path("a"), "b"), (RelPath::root(), "a")] {
+            let conflict = claims.conflict_at(&place, &name(last), Claim::Exclusive);
+            assert_eq!(conflict, Some(WorkId(1)), "{last}");
+        }
+        assert_eq!(claims.conflict_at(&path("a"), &name("b"), Claim::Make), Some(WorkId(1)));
+        assert_eq!(claims.conflict_at(&RelPath::root(), &name("a"), Claim::Make), None);
+        assert_eq!(claims.conflict_at(&path("a"), &name("b-"), Claim::Exclusive), None);
+
+        claims.end(WorkId(1), &path("c"));
+        let conflict = claims.conflict_at(&path("a"), &name("b"), Claim::Exclusive);
+        assert_eq!(conflict, Some(WorkId(2)));
+        claims.end(WorkId(2), &path("c"));
+        assert_eq!(claims.conflict_at(&path("a"), &name("b"), Claim::Exclusive), None);
+        claims.begin(WorkId(3), &path("a"));
+        claims.claim(WorkId(3), &path("a"), &name("b"), Claim::Exclusive);
+        assert_eq!(claims.conflict_of_follower(&followed), Some(WorkId(3)));
     }
 
     #[test]

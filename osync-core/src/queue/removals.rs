@@ -116,6 +116,12 @@ impl Removals {
         Some(born)
     }
 
+    /// Whether `path` itself is held.
+    #[must_use]
+    pub fn holds(&self, path: &RelPath) -> bool {
+        self.held.contains_key(path)
+    }
+
     /// Whether something at or below `path` is held, as far as is known.
     #[must_use]
     pub fn holds_within(&self, path: &RelPath) -> bool {

@@ -60,7 +60,7 @@ const SEEDS: u64 = 350;
 /// that was older than what its sink had. 96014745: a name that had gone unnoticed hid that a new one was the second.
 /// 1152922604135474759: a file was moved away on its way, then written to, and its new content sent for its old name.
 /// 1152921504714871426: work below a directory that was gone made it anew after the one above it had been compared.
-const ONCE_FAILED: [u64; 36] = [
+const ONCE_FAILED: [u64; 42] = [
     1_020,
     9_184,
     4_096,
@@ -97,6 +97,12 @@ const ONCE_FAILED: [u64; 36] = [
     96_014_745,
     1_152_922_604_135_474_759,
     1_152_921_504_714_871_426,
+    2_199_041_256_509,
+    108_012_096,
+    1_152_922_604_137_474_963,
+    1_152_922_604_136_479_231,
+    1_152_921_504_720_867_302,
+    1_152_922_604_141_478_759,
 ];
 
 /// Names the seed if the engine panics.

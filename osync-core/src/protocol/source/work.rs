@@ -156,6 +156,12 @@ impl InFlight {
         WorkId(self.last)
     }
 
+    /// The number that was given last.
+    #[must_use]
+    pub fn newest_id(&self) -> WorkId {
+        WorkId(self.last)
+    }
+
     /// How many entries a confirmation of `id` is of, if it has no failures.
     #[must_use]
     pub fn entries_of(&self, id: WorkId) -> u64 {

@@ -11,6 +11,7 @@
 //! Invariants, after every call (tested as properties): each path is a name of one thing at the most; a name is
 //! followed only if it has been confirmed since the content changed last; memory is within the budget.
 
+mod reports;
 mod thing;
 mod names;
 mod search;
@@ -163,8 +164,9 @@ impl Links {
         let Some(thing) = thing else { return Course::Lead { needs_content: false } };
         // It is a name of the others already: what is asked for is whether they have the right content.
         let is_believed = thing.content == Content::Believed && thing.is_confirmed(path);
-        let is_doubted = is_believed && need == Need::Content;
+        let mut is_doubted = is_believed && need == Need::Content;
         if self.can_follow && !(thing.is_confirmed(path) && need == Need::Metadata) {
+            is_doubted |= thing.reports.are_open();
             if let Some(other) = thing.confirmed_other_than(path).filter(|_| !is_doubted) {
                 return Course::Follow(other.clone());
             }
@@ -215,6 +217,7 @@ impl Links {
         if seen.stamp.object == thing.sighting.stamp.object {
             thing.sighting = seen.digested();
             thing.content = Content::New;
+            thing.reports.read_by(work);
         }
         let edition = thing.edition;
         thing.set(path, Standing::Sent { work, follows: false, edition, is_lost: false });
@@ -371,23 +374,6 @@ impl Links {
         self.objects.insert(path.clone(), object);
         self.bytes += name_bytes(path);
         true
-    }
-
-    fn drop_single(&mut self, object: u64) {
-        let Some(thing) = self.things.get(&object).filter(|thing| thing.names_seen <= 1) else {
-            return;
-        };
-        let names: Vec<RelPath> = thing.names().cloned().collect();
-        for name in &names {
-            self.forget(name);
-        }
-    }
-
-    fn drop_thing(&mut self, object: u64) {
-        if self.things.remove(&object).is_some() {
-            self.bytes -= THING_BYTES;
-        }
-        self.incomplete.remove(&object);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::queue::links::thing::Standing;
-use crate::queue::links::{Links, name_bytes};
+use crate::queue::links::{Links, THING_BYTES, name_bytes};
 
 /// What a listing has at a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,8 @@ impl Links {
         thing.names_seen = thing.names_seen.saturating_sub(1);
         thing.is_shrinking = true;
         let remaining = thing.leader().or_else(|| thing.names().next());
-        self.doubtful.extend(remaining.map(|name| (name.clone(), Need::Metadata)));
+        let need = if thing.reports.are_open() { Need::Content } else { Need::Metadata };
+        self.doubtful.extend(remaining.map(|name| (name.clone(), need)));
         match (thing.len(), thing.names_seen) {
             (0, _) => self.drop_thing(object),
             (1, 0 | 1) => self.recent.push_back(object),
@@ -182,5 +183,22 @@ impl Links {
         let end = [path.as_bytes(), b"0"].concat();
         let names = names.take_while(|name| path.is_root() || name.as_bytes() < &end[..]);
         names.filter(|name| name.is_within(path)).cloned().collect()
+    }
+
+    pub(super) fn drop_single(&mut self, object: u64) {
+        let Some(thing) = self.things.get(&object).filter(|thing| thing.names_seen <= 1) else {
+            return;
+        };
+        let names: Vec<RelPath> = thing.names().cloned().collect();
+        for name in &names {
+            self.forget(name);
+        }
+    }
+
+    fn drop_thing(&mut self, object: u64) {
+        if self.things.remove(&object).is_some() {
+            self.bytes -= THING_BYTES;
+        }
+        self.incomplete.remove(&object);
     }
 }

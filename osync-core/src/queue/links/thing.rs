@@ -6,6 +6,7 @@ use crate::model::metadata::{Metadata, Sighting};
 use crate::model::rel_path::RelPath;
 use crate::model::timestamp::Timestamp;
 use crate::model::work_id::WorkId;
+use crate::queue::links::reports::Reports;
 
 /// What the sink has at a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,7 @@ pub(super) struct Thing {
     pub(super) searched: Option<u32>,
     /// So many names it has, of which those not known lie elsewhere.
     pub(super) settled: Option<u32>,
+    pub(super) reports: Reports,
 }
 
 impl Thing {
@@ -81,6 +83,7 @@ impl Thing {
             strikes: 0,
             searched: None,
             settled: None,
+            reports: Reports::NONE,
         }
     }
 

@@ -251,6 +251,12 @@ impl MarkSet {
         at.into_iter().flatten().filter_map(|path| self.marks.get(path)).map(|held| held.born).min()
     }
 
+    /// Since when the oldest mark has been there that is below `path`.
+    #[must_use]
+    pub fn born_below(&self, path: &RelPath) -> Option<Instant> {
+        self.paths_below(path).iter().map(|below| self.marks[below].born).min()
+    }
+
     /// Since when the oldest mark has been there.
     #[must_use]
     pub fn oldest_born(&self) -> Option<Instant> {

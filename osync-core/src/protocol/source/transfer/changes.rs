@@ -60,6 +60,9 @@ impl Transfer {
         if need == Need::Content && self.grown.is_proven_now(path) {
             self.overtaken_larges.extend(self.large_at(path));
         }
+        if need == Need::Content {
+            self.links.reported(path, self.flight.newest_id());
+        }
         self.mark(Lane::Live, path, Extent::Entry(need), urgency, now, now);
     }
 
@@ -77,7 +80,10 @@ impl Transfer {
         let is_pending =
             is_doubted || self.live.marks.covers(from) || !self.flight.within(from).is_empty();
         let moved_born = self.born_at(from).map_or(now, |born| born.min(now));
+        let mut from_born = now;
         if is_directory {
+            let below = [&self.live, &self.backlog].map(|agenda| agenda.marks.born_below(from));
+            from_born = below.into_iter().flatten().fold(moved_born, Instant::min);
             // What is under way below the old place is compared again below the new one, and is as old there.
             for (lane, born) in self.flight.within(from) {
                 self.mark(lane, to, Extent::Subtree, Urgency::Now, born, now);
@@ -98,7 +104,6 @@ impl Transfer {
         }
         // Unless the sink renames too, what was open below the old place is open there still. At a file's name it is so
         // anyway, and else would be as old as the first of all files that had this name for a moment.
-        let from_born = if is_directory { moved_born } else { now };
         self.mark(Lane::Live, from, Extent::Entry(Need::Content), Urgency::Now, from_born, now);
         if (is_directory || !is_pending) && self.renames.len() < RENAMES_MAX {
             self.renames.push_back(RenameHint { from: from.clone(), to: to.clone(), born: now });

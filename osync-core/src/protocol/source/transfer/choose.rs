@@ -45,20 +45,29 @@ impl Transfer {
         if !self.is_draining && self.may_begin(now, out) {
             self.drive_removals(now, out);
             self.drive_search(now);
-            loop {
-                self.turn = (self.turn + 1) % BACKLOG_SHARE;
-                let first = if self.turn == 0 { Lane::Backlog } else { Lane::Live };
-                let second = if self.turn == 0 { Lane::Live } else { Lane::Backlog };
-                if !self.step(first, now, out) && !self.step(second, now, out) {
-                    break;
-                }
-            }
+            while self.step(now, out) {}
         }
         self.answer_sync(now, out);
     }
 
-    /// Begins one thing of `lane`; `false` if there is nothing or no room.
-    fn step(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
+    /// Begins one thing; `false` if there is nothing or no room. A turn of the backlog for which there is no room stays
+    /// its turn.
+    fn step(&mut self, now: Instant, out: &mut Vec<Output>) -> bool {
+        if self.turn == 0 && self.step_of(Lane::Backlog, now, out) {
+            self.turn = 1;
+            return true;
+        }
+        if self.step_of(Lane::Live, now, out) {
+            if self.turn > 0 {
+                self.turn = (self.turn + 1) % BACKLOG_SHARE;
+            }
+            return true;
+        }
+        self.turn > 0 && self.step_of(Lane::Backlog, now, out)
+    }
+
+    /// Begins one thing of `lane`.
+    fn step_of(&mut self, lane: Lane, now: Instant, out: &mut Vec<Output>) -> bool {
         if self.is_beyond_limit(lane, now) {
             return false;
         }

@@ -220,8 +220,7 @@ impl Transfer {
     /// Whether the content at `path` has been reported to differ, or that nothing is there any more.
     fn is_content_open(&self, path: &RelPath) -> bool {
         let is_marked = |agenda: &Agenda| agenda.marks.has_content_at(path);
-        [&self.live, &self.backlog].into_iter().any(is_marked)
-            || self.removals.born_at(path).is_some()
+        [&self.live, &self.backlog].into_iter().any(is_marked) || self.removals.holds(path)
     }
 
     /// Marks `path` until the name that leads has arrived.
@@ -276,23 +275,27 @@ impl Transfer {
                 && let Some((item, need)) = items.pop_front()
             {
                 let path = crate::queue::mark_set::entry_path(directory, &item.name);
-                let follows = matches!(item.state, State::Linked { .. });
+                let followed =
+                    if let State::Linked { to, .. } = &item.state { Some(to) } else { None };
+                let follows = followed.is_some();
                 let claim = if follows { Claim::Exclusive } else { Claim::Make };
                 let claims = &self.flight.claims;
                 let blocker = claims
                     .conflict_above(directory)
-                    .or_else(|| claims.conflict_at(directory, &item.name, claim));
+                    .or_else(|| claims.conflict_at(directory, &item.name, claim))
+                    .or_else(|| claims.conflict_of_follower(followed?));
                 if let Some(blocker) = blocker {
                     self.park(lane, &path, need, blocker, born, now, out);
                     continue;
                 }
                 self.flight.claims.claim(id, directory, &item.name, claim);
+                if let Some(to) = followed {
+                    self.flight.claims.follow(id, to);
+                    bytes += to.as_bytes().len();
+                }
                 self.links.sent(&path, id, follows);
                 bytes += item.name.as_bytes().len();
                 bytes += item.state.metadata().map_or(0, |m| m.attributes.len_bytes());
-                if let State::Linked { to, .. } = &item.state {
-                    bytes += to.as_bytes().len();
-                }
                 free.push((item, need));
             }
             if free.is_empty() {

@@ -318,13 +318,16 @@ impl Transfer {
             self.left_out(&directory, &name);
         }
         for path in back {
-            // The sink may still have the directory that was there before.
+            // The sink may still have the directory that was there before. What was reported below went with the name.
             self.mark(lane, &path, Extent::Subtree, Urgency::Now, born, now);
+            self.doubt_if(true, lane, &path);
         }
         for name in missing {
             // Of its other names, if it has any, those that are left are told once it is removed.
             let path = crate::queue::mark_set::entry_path(&directory, &name);
             self.problems.void_below(&path);
+            self.links.missed(&path);
+            self.unsteady.remove(&path);
             self.removals.hold(path, lane, born, now);
         }
         for name in unsteady {
