@@ -108,6 +108,19 @@ fn a_directory_moved_by_others_is_noticed_within_moments() {
 }
 
 #[test]
+fn a_directory_replaced_by_others_is_noticed_once_it_is_listed() {
+    let Target { _directory, sink, root, .. } = target();
+    write(&sink, "d/e/a", b"x").unwrap();
+    fs::rename(root.join("d"), root.join("moved")).unwrap();
+    fs::create_dir_all(root.join("d/e")).unwrap();
+
+    assert_eq!(sink.list(&rel("d/e"), None, None).unwrap().map(|entries| entries.len()), Some(0));
+    write(&sink, "d/e/b", b"x").unwrap();
+
+    assert_eq!([names(&root.join("d/e")), names(&root.join("moved/e"))], [["b"], ["a"]]);
+}
+
+#[test]
 fn swapping_links_in_all_the_time_never_changes_anything_outside() {
     let Target { _directory, sink, root, outside } = target();
     fs::create_dir(outside.join("e")).unwrap();

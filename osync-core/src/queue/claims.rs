@@ -150,6 +150,11 @@ impl Claims {
         near.filter_map(|path| Name::new(path.below(directory)?).ok()).collect()
     }
 
+    /// The work in flight in `directory` itself.
+    pub fn works_in(&self, directory: &RelPath) -> impl Iterator<Item = WorkId> + '_ {
+        self.directories.get(directory).into_iter().flat_map(|held| held.works.iter().copied())
+    }
+
     /// Records that `work` is in flight in `directory`; names are claimed one by one.
     pub fn begin(&mut self, work: WorkId, directory: &RelPath) {
         self.directories.entry(directory.clone()).or_default().works.insert(work);

@@ -99,7 +99,7 @@ impl Waiting {
         }
         let (began, before) = (Instant::now(), not_waited());
         let done = work();
-        let (elapsed, names) = (began.elapsed(), names(&done));
+        let (elapsed, names) = (began.elapsed(), names(&done).max(1));
         // Whatever of so little was waiting calls for nothing, and the kernel is not asked again.
         if elapsed.as_nanos() < WAIT_PER_SLICE.as_nanos() * names as u128 {
             self.learn(Duration::ZERO, names);

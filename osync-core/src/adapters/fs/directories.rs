@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::fstat;
 use rustix::io::Result;
 use rustix::process::{Resource, getrlimit};
@@ -89,11 +89,8 @@ impl Directories {
             }
         };
         let mut kept = self.kept();
-        let is_other = |entry: &Entry| match (fstat(&entry.descriptor), fstat(&descriptor)) {
-            (Ok(known), Ok(found)) => identity(&known) != identity(&found),
-            _ => true,
-        };
-        if kept.by_path.get(path).is_some_and(is_other) {
+        let known = kept.by_path.get(path);
+        if known.is_some_and(|entry| is_other(&entry.descriptor, descriptor.as_fd())) {
             kept.forget(path);
         } else if kept.generation == generation {
             kept.make_room(self.entries_max);
@@ -101,6 +98,14 @@ impl Directories {
             kept.by_path.insert(path.clone(), entry);
         }
         Ok(descriptor)
+    }
+
+    /// `found` is the directory at `path`: what is known of it is forgotten if it was another one.
+    pub(super) fn correct(&self, path: &RelPath, found: BorrowedFd<'_>) {
+        let mut kept = self.kept();
+        if kept.by_path.get(path).is_some_and(|entry| is_other(&entry.descriptor, found)) {
+            kept.forget(path);
+        }
     }
 
     /// Forgets what is known of `path` and everything below it.
@@ -113,18 +118,26 @@ impl Directories {
     }
 }
 
+fn is_other(known: &OwnedFd, found: BorrowedFd<'_>) -> bool {
+    match (fstat(known), fstat(found)) {
+        (Ok(known), Ok(found)) => identity(&known) != identity(&found),
+        _ => true,
+    }
+}
+
 impl Kept {
     fn forget(&mut self, path: &RelPath) {
         self.generation += 1;
         self.by_path.retain(|known, _| !known.is_within(path));
     }
 
+    /// Gives up the half that was used longest ago, if there are `entries_max`: seldom, for it looks at all.
     fn make_room(&mut self, entries_max: usize) {
         if self.by_path.len() >= entries_max {
-            let oldest = self.by_path.iter().min_by_key(|(_, entry)| entry.used);
-            if let Some(path) = oldest.map(|(path, _)| path.clone()) {
-                self.by_path.remove(&path);
-            }
+            let mut uses: Vec<u64> = self.by_path.values().map(|entry| entry.used).collect();
+            let middle = uses.len() / 2;
+            let (_, median, _) = uses.select_nth_unstable(middle);
+            self.by_path.retain(|_, entry| entry.used > *median);
         }
     }
 }

@@ -14,8 +14,8 @@ use rustix::io::{Errno, Result};
 use crate::adapters::fs::root::identity;
 use crate::model::rel_path::RelPath;
 
-/// What one call to the kernel may return, in bytes: about 1,000 names.
-const READ_BYTES: usize = 32 * 1024;
+/// What one call to the kernel may return, in bytes: about 500 names.
+const READ_BYTES: usize = 16 * 1024;
 
 /// All unfinished listings together, in bytes, but for the newest, which may be as large as its directory.
 const LISTINGS_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -89,7 +89,7 @@ fn for_each_entry(
     directory: BorrowedFd<'_>,
     mut take: impl FnMut(&[u8], FileType) -> Result<bool>,
 ) -> Result<()> {
-    let mut buffer = vec![MaybeUninit::uninit(); READ_BYTES];
+    let mut buffer = [MaybeUninit::uninit(); READ_BYTES];
     let mut entries = RawDir::new(directory, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = match entry {

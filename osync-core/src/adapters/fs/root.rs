@@ -116,11 +116,10 @@ impl Root {
 
     /// Whether the path the root was opened by still leads to it; if not, what was found instead.
     pub(in crate::adapters) fn check(&self) -> std::result::Result<(), String> {
-        let shown = self.shown();
         match fs::stat(&self.path) {
             Ok(stat) if identity(&stat) == self.identity => Ok(()),
-            Ok(_) => Err(format!("{shown} is another one now")),
-            Err(errno) => Err(format!("{shown}: {errno}")),
+            Ok(_) => Err(format!("{} is another one now", self.shown())),
+            Err(errno) => Err(format!("{}: {errno}", self.shown())),
         }
     }
 

@@ -241,8 +241,31 @@ impl Tree {
         after: Option<&Name>,
         until: Option<&Name>,
     ) -> OsResult<Vec<Entry>> {
-        let find = || self.find(path, Missing::Stays);
-        let directory = self.directories.find(path, find)?;
+        if self.root.check().is_err() {
+            return Err(Errno::NOENT);
+        }
+        let listed = self.root.directory(path, LISTING).and_then(|open| {
+            self.directories.correct(path, open.as_fd());
+            self.entries(path, open.as_fd(), after, until)
+        });
+        match listed {
+            // Perhaps it is ours, and may be listed after all.
+            Err(Errno::ACCESS) => self.list_unlocked(path, after, until),
+            Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => {
+                self.directories.forget(path);
+                Err(errno)
+            }
+            listed => listed,
+        }
+    }
+
+    fn list_unlocked(
+        &self,
+        path: &RelPath,
+        after: Option<&Name>,
+        until: Option<&Name>,
+    ) -> OsResult<Vec<Entry>> {
+        let directory = self.directories.find(path, || self.find(path, Missing::Stays))?;
         unlocked(directory.as_fd(), || {
             // Opened in here: a second attempt has to read from the start.
             let open = enter(directory.as_fd(), b".", LISTING)?;

@@ -103,6 +103,9 @@ impl Transfer {
             Some(What::Page { visit, page }) => page.take().map(|page| (visit.clone(), page)),
             Some(What::Names { .. } | What::Large { .. } | What::Rename { .. }) | None => None,
         };
+        if let Some((_, page)) = &taken {
+            self.pages.taken(page);
+        }
         self.end(id, now, out);
         taken.ok_or(Breach("an answer to what was no question"))
     }

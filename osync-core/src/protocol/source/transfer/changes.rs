@@ -120,7 +120,7 @@ impl Transfer {
             || self.backlog.is_doubtful(path)
             // What was reported of it was looked for where it is no more.
             || self.removals.holds_within(path)
-            || self.pages > 0 && self.flight.works.values().any(sees)
+            || self.pages.count > 0 && self.flight.works.values().any(sees)
     }
 
     /// Since when the oldest thing is open that concerns `path` or what lies below it: what it was about may move
@@ -217,7 +217,7 @@ impl Transfer {
     /// Its answer would be about the sink before the rename, and what it says is missing, and is sent
     /// without comparing, would meet what the rename has brought.
     fn is_compared(&self, path: &RelPath) -> bool {
-        self.pages > 0
+        self.pages.count > 0
             && self.flight.works.values().any(|work| match &work.what {
                 What::Page { visit, .. } => overlap(&visit.directory, path),
                 What::Names { .. } | What::Large { .. } | What::Rename { .. } => false,

@@ -159,7 +159,7 @@ pub struct Transfer {
     jobs: [usize; 2],
     larges: [usize; 2],
     ready_larges: [VecDeque<WorkId>; 2],
-    pages: usize,
+    pages: visits::Pages,
     common: visits::Common,
     reserved_bytes: u64,
     /// Jobs still out whose work has ended: their lane and what they reserved.
@@ -227,7 +227,7 @@ impl Transfer {
             jobs: [0; 2],
             larges: [0; 2],
             ready_larges: [VecDeque::new(), VecDeque::new()],
-            pages: 0,
+            pages: visits::Pages::default(),
             common: visits::Common::default(),
             reserved_bytes: 0,
             orphans: HashMap::new(),
@@ -384,7 +384,7 @@ impl Transfer {
                 self.deltas.forget(id);
                 out.push(Output::Forget { session: self.session, work: id });
             }
-            What::Page { .. } => self.pages -= 1,
+            What::Page { page, .. } => self.pages.ended(page.as_ref()),
             What::Rename { .. } => self.renaming.retain(|renaming| *renaming != id),
             What::Names { .. } => {}
         }

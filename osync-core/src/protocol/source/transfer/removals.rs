@@ -53,7 +53,7 @@ impl Transfer {
 
     /// Releases what may be removed by now.
     pub(super) fn drive_removals(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let is_compared = self.backlog.visits.is_empty() && self.pages == 0;
+        let is_compared = self.backlog.visits.is_empty() && self.pages.count == 0;
         let names = self.listed.names.filter(|_| is_compared);
         match self.removals.judge(names, now) {
             Verdict::Wait => {}

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
 use crate::model::need::Need;
-use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::ports::source::NamePage;
 use crate::protocol::source::job::{Done, JobError, Listed, Looked, Outcome, Placed};
@@ -165,6 +164,7 @@ impl Transfer {
             after: visit.after.clone(),
             until: until.clone(),
         };
+        self.pages.listed(entries.len());
         *page = Some(Page {
             entries,
             until: until.clone(),
@@ -176,18 +176,6 @@ impl Transfer {
         self.overtake(&visit.directory);
         self.visit_rest(lane, &visit, until);
         self.send_data(Message::Compare { work: id, range, digest }, Bytes::new(), now, out);
-    }
-
-    /// What is being read of `directory` may reach the sink after a comparison that saw what came later, so it
-    /// is looked at again.
-    fn overtake(&mut self, directory: &RelPath) {
-        for work in self.flight.works.values_mut() {
-            work.is_overtaken |= match &work.what {
-                What::Names { directory: other, .. } => work.is_reading && other == directory,
-                What::Large { directory: other, is_over, .. } => !is_over && other == directory,
-                What::Page { .. } | What::Rename { .. } => false,
-            };
-        }
     }
 
     fn on_named(&mut self, id: WorkId, page: NamePage, now: Instant, out: &mut Vec<Output>) {

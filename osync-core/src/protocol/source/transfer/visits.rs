@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use crate::model::name::Name;
+use crate::model::rel_path::RelPath;
 use crate::protocol::source::job::Job;
 use crate::protocol::source::transfer::choose::NAME_BYTES;
 use crate::protocol::source::transfer::{Output, Transfer};
-use crate::protocol::source::work::What;
+use crate::protocol::source::work::{Page, What};
 use crate::queue::agenda::Visit;
 use crate::queue::lately::Lately;
 use crate::queue::mark::Lane;
 use crate::wire::ITEMS_MAX;
 
-/// Parts of directories under comparison at once.
-const PAGES_MAX: usize = 32;
+/// Parts of directories under comparison at once: small ones cost their messages more than their entries, and what is in
+/// many of them is read, sent and looked through together.
+const PAGES_MAX: usize = 128;
+/// Entries of those that have been listed.
+const PAGED_ENTRIES_MAX: usize = 16 * PAGE_ENTRIES_MAX;
 /// Entries in one part of a directory.
 pub(super) const PAGE_ENTRIES_MAX: usize = ITEMS_MAX / 2;
 /// With more visits that wait none is brought forward: what it leads to comes on top of them.
@@ -23,6 +27,35 @@ const VISITS_MAX: usize = 4 * 1024;
 const AHEAD_MAX: usize = 8;
 /// Names in them.
 const AHEAD_NAMES_MAX: usize = 512;
+
+/// What is under comparison.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    /// Parts of directories.
+    pub(super) count: usize,
+    /// Entries of those that have been listed.
+    entries: usize,
+}
+
+impl Pages {
+    /// A part has been listed and has so many entries.
+    pub(super) fn listed(&mut self, entries: usize) {
+        self.entries += entries;
+    }
+
+    /// A part is done with, and what was listed of it if that has not been taken.
+    pub(super) fn ended(&mut self, page: Option<&Page>) {
+        self.count -= 1;
+        if let Some(page) = page {
+            self.taken(page);
+        }
+    }
+
+    /// What has been listed of a part is done with.
+    pub(super) fn taken(&mut self, page: &Page) {
+        self.entries -= page.entries.len();
+    }
+}
 
 /// Where others have been.
 #[derive(Debug, Default)]
@@ -41,7 +74,8 @@ impl Transfer {
     /// Looks into the next directory.
     pub(super) fn start_visit(&mut self, lane: Lane, out: &mut Vec<Output>) -> bool {
         let agenda = if lane == Lane::Live { &self.live } else { &self.backlog };
-        if self.pages >= PAGES_MAX || agenda.has_enough_to_send() {
+        let has_enough = self.pages.count >= PAGES_MAX || self.pages.entries >= PAGED_ENTRIES_MAX;
+        if has_enough || agenda.has_enough_to_send() {
             return false;
         }
         if lane == Lane::Backlog && self.is_ahead_of_others() {
@@ -63,9 +97,22 @@ impl Transfer {
             Job::List { directory, after, entries_max: PAGE_ENTRIES_MAX, fidelity, doubt }
         };
         let id = self.begin(lane, visit.born, What::Page { visit, page: None });
-        self.pages += 1;
+        self.pages.count += 1;
         self.read(id, job, NAME_BYTES, out);
         true
+    }
+
+    /// What is being read of `directory` may reach the sink after a comparison that saw what came later, so it
+    /// is looked at again.
+    pub(super) fn overtake(&mut self, directory: &RelPath) {
+        for id in self.flight.claims.works_in(directory) {
+            let Some(work) = self.flight.works.get_mut(&id) else { continue };
+            work.is_overtaken |= match &work.what {
+                What::Names { .. } => work.is_reading,
+                What::Large { is_over, .. } => !is_over,
+                What::Page { .. } | What::Rename { .. } => false,
+            };
+        }
     }
 
     /// Queues the rest of a directory of which a part up to `until` is in hand.
