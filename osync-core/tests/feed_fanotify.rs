@@ -134,6 +134,14 @@ fn what_is_moved_in_is_seen_below_its_new_name() {
     assert_eq!(listener.fence(), [entry("dir", Touch::Settled)]);
     fs::create_dir(place.outside().join("dir/sub/newer")).unwrap();
     assert_eq!(listener.fence(), []);
+    // Moved where nobody looks, and back to another place.
+    fs::rename(place.outside().join("dir"), place.outside().join("other")).unwrap();
+    fs::write(place.outside().join("other/sub/file"), "").unwrap();
+    assert_eq!(listener.fence(), []);
+    fs::rename(place.outside().join("other"), place.root().join("back")).unwrap();
+    assert_eq!(listener.fence(), [subtree("back")]);
+    fs::create_dir(place.root().join("back/sub/newest")).unwrap();
+    assert_eq!(listener.fence(), [subtree("back/sub/newest")]);
 }
 
 #[test]

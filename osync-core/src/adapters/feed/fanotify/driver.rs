@@ -228,6 +228,11 @@ impl Driver {
         let is_directory = mask.contains(MaskFlags::FAN_ONDIR);
         if let Some(old_place) = event.old_place {
             if is_directory {
+                let places = [old_place, place].map(|place| self.whereabouts(place));
+                if places == [Whereabouts::Elsewhere, Whereabouts::Elsewhere] {
+                    // Nothing in the tree has moved, unless it is the root.
+                    return self.check_root();
+                }
                 self.watch.places.forget();
             }
             let (from, to) = (self.path_of(old_place)?, self.path_of(place)?);
@@ -244,11 +249,7 @@ impl Driver {
 
     /// The path of a place; `None` if it is not in the tree. Reports by itself what cannot be said by a path.
     fn path_of(&mut self, place: Place<'_>) -> Result<Option<RelPath>, Stopped> {
-        let whereabouts = self.watch.places.find(place.directory);
-        if whereabouts != Whereabouts::Elsewhere {
-            self.foreign_reads = 0;
-        }
-        let directory = match whereabouts {
+        let directory = match self.whereabouts(place) {
             Whereabouts::At(directory) => directory,
             Whereabouts::Elsewhere => return Ok(None),
             Whereabouts::Below(scope) => {
@@ -268,6 +269,14 @@ impl Driver {
             return Ok(None);
         };
         Ok((!is_reserved(&path)).then_some(path))
+    }
+
+    fn whereabouts(&mut self, place: Place<'_>) -> Whereabouts {
+        let whereabouts = self.watch.places.find(place.directory);
+        if whereabouts != Whereabouts::Elsewhere {
+            self.foreign_reads = 0;
+        }
+        whereabouts
     }
 
     /// Something was renamed; `None` is outside.

@@ -4,9 +4,9 @@
 //! good: a directory that has moved since has an event of its own still to come, and that covers everything at
 //! and below the place it moved to. For the same reason a directory that is gone needs no hint: its removal has.
 //!
-//! Answers are kept until the next rename of any directory, because it may move others. They are kept for
-//! directories outside the root as well, so what other programs do on the same file system is dropped at the
-//! price of one look-up.
+//! Answers are kept until the next rename of a directory in the tree, into it or out of it, because it may move others.
+//! They are kept for directories outside the root as well, so what other programs do on the same file system is dropped
+//! at the price of one look-up.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
