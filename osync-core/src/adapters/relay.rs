@@ -22,7 +22,7 @@ use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
-use crate::ports::sink::{Basis, NewFile, Sink, SinkError, StagedFile};
+use crate::ports::sink::{Basis, NewFile, Sink, SinkError, StagedFile, TellRestored};
 
 /// A [`Sink`] that hands everything to another one and reports what that changed.
 pub struct RelaySink {
@@ -41,6 +41,11 @@ impl RelaySink {
     #[must_use]
     pub fn new(sink: Arc<dyn Sink>) -> (Self, ChannelFeed) {
         let (feed, changes) = ChannelFeed::new();
+        let told = changes.clone();
+        let restored = move |path: &RelPath| {
+            report(&told, Change::Entry { path: path.clone(), touch: Touch::Metadata });
+        };
+        sink.tell_restored(Box::new(restored));
         (Self { sink, changes }, feed)
     }
 
@@ -170,6 +175,10 @@ impl Sink for RelaySink {
         self.sink.settle(metadata);
     }
 
+    fn tell_restored(&self, tell: TellRestored) {
+        self.sink.tell_restored(tell);
+    }
+
     fn tidy(&self) {
         self.sink.tidy();
     }
@@ -212,6 +221,62 @@ impl StagedFile for RelayedFile {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use crossbeam_channel::{Receiver, bounded};
+
+    use super::*;
+    use crate::adapters::fs::sink::DirectorySink;
+    use crate::model::metadata::Kind;
+    use crate::model::timestamp::Timestamp;
+    use crate::ports::change_feed::{ChangeFeed, Reporter};
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn wait_for(reported: &Receiver<Change>, wanted: &RelPath) {
+        loop {
+            let change = reported.recv_timeout(SOON).unwrap();
+            if matches!(&change, Change::Entry { path, touch: Touch::Metadata } if path == wanted) {
+                return;
+            }
+        }
+    }
+
+    /// Else whoever read the time in between would keep it for ever.
+    #[test]
+    fn a_time_that_was_put_back_is_reported() {
+        let target = tempfile::tempdir().unwrap();
+        let sink = DirectorySink::open(target.path()).unwrap();
+        let (relay, mut feed) = RelaySink::new(Arc::new(sink));
+        let (reports, reported) = bounded(100);
+        feed.start(Reporter::new(reports)).unwrap();
+        let metadata = |size_bytes| Metadata {
+            kind: Kind::File { size_bytes },
+            modified: Timestamp { seconds: 1, nanoseconds: 1 },
+            mode: 0o600,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            attributes: crate::model::attributes::Attributes::None,
+            names: 1,
+        };
+        let path = |text: &str| RelPath::new(text.as_bytes()).unwrap();
+
+        // The second version is made in the private directory, which appears in the root and goes again.
+        relay.write_file(&path("d/file"), &metadata(1), b"1").unwrap();
+        relay.write_file(&path("d/file"), &metadata(2), b"22").unwrap();
+        wait_for(&reported, &RelPath::root());
+        wait_for(&reported, &RelPath::root());
+
+        // A new directory is replaced by one that holds its first files.
+        relay.make_directory(&path("d/new")).unwrap();
+        let metadata = metadata(1);
+        let paths = ["a", "b", "c", "d"].map(|name| path(&format!("d/new/{name}")));
+        let file =
+            |path: &RelPath| NewFile { path: path.clone(), metadata: &metadata, content: b"1" };
+        assert!(relay.write_files(&paths.each_ref().map(file)).iter().all(Result::is_ok));
+        wait_for(&reported, &path("d"));
+    }
+
     /// A method with a default that is not handed on would silently do less through a relay.
     #[test]
     fn every_method_of_the_ports_is_handed_on() {

@@ -14,6 +14,9 @@ use crate::model::rel_path::RelPath;
 /// What is copied at a time where bytes cannot be shared.
 const COPY_BUFFER_BYTES: usize = 128 * 1024;
 
+/// Takes the path of a directory whose time is again what it was: see [`Sink::tell_restored`].
+pub type TellRestored = Box<dyn Fn(&RelPath) + Send + Sync>;
+
 /// A tree of entries that follows a source.
 ///
 /// Called from several writer threads at once; two calls at a time never concern the same path, and
@@ -182,6 +185,13 @@ pub trait Sink: Send + Sync {
     fn sync(&self, is_settled: bool) -> Result<bool, SinkError> {
         let _ = is_settled;
         Ok(false)
+    }
+
+    /// Takes whom to tell of each directory whose time this sink has changed for ends of its own and put back, once it
+    /// has: who reads the tree may have read the time in between. Called before anything is written; `tell` is called
+    /// from any thread, and may wait, but not for this sink.
+    fn tell_restored(&self, tell: TellRestored) {
+        drop(tell);
     }
 
     /// Ends work done behind the calls (removing what was moved aside), so that nothing temporary is left.

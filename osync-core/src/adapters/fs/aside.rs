@@ -22,8 +22,10 @@ use crate::adapters::fs::RESERVED_NAME;
 use crate::adapters::fs::metadata::{Target, look_at, set_modified};
 use crate::adapters::fs::names::for_each_name;
 use crate::adapters::fs::purge::{DOOMED, numbered, purge};
+use crate::adapters::fs::restored::Restored;
 use crate::adapters::fs::root::{LISTING, Root, enter, is_removed};
 use crate::adapters::fs::unlock::unlocked;
+use crate::model::rel_path::RelPath;
 
 /// How long the private directory stays when nothing needs it.
 const IDLE_MIN: Duration = Duration::from_millis(200);
@@ -42,6 +44,7 @@ pub(super) struct Aside {
 #[derive(Debug)]
 struct Inner {
     root: Arc<Root>,
+    restored: Restored,
     state: Mutex<State>,
     changed: Condvar,
     /// Held while doomed directories are deleted: by the thread, or by who cannot wait for it.
@@ -66,6 +69,7 @@ impl Aside {
         let aside = Self {
             inner: Arc::new(Inner {
                 root,
+                restored: Restored::default(),
                 state: Mutex::new(State {
                     directory: None,
                     places: 0,
@@ -84,6 +88,11 @@ impl Aside {
             aside.start_sweeper();
         }
         Ok(aside)
+    }
+
+    /// Who is told that times were put back.
+    pub(super) fn restored(&self) -> &Restored {
+        &self.inner.restored
     }
 
     /// Whether the private directory is there.
@@ -306,6 +315,7 @@ impl Inner {
         if let Err(errno) = set_modified(Target::Path(root), before) {
             log::debug!("cannot put back the time of the root: {errno}");
         }
+        self.restored.tell(&RelPath::root());
         Ok(result)
     }
 }

@@ -36,7 +36,12 @@ impl Tree {
         let build = |at: Spot<'_>| {
             let _writing = self.versions.disk.unsynced.writing(&self.versions.aside)?;
             let mut place = self.versions.build(files, at)?;
-            self.with_times_still(path.parent().as_ref(), || move_in(&mut place, at))
+            let parent = path.parent();
+            self.with_times_still(parent.as_ref(), || move_in(&mut place, at))?;
+            if let Some(parent) = &parent {
+                self.versions.aside.restored().tell(parent);
+            }
+            Ok(())
         };
         if let Err(error) = self.in_parent("build", &path, Missing::Stays, build) {
             log::debug!("files are written one by one: {error}");

@@ -4,7 +4,7 @@
 //! root, without following a symbolic link, and everything done in it is done by a single name relative
 //! to its descriptor. So whatever somebody else swaps in meanwhile, nothing outside the root is touched.
 //!
-//! From low to high: unlock, attributes, root, metadata, newborn, names, `new_directories`, directories, purge, aside, spot,
+//! From low to high: unlock, attributes, root, metadata, newborn, names, `new_directories`, directories, purge, restored, aside, spot,
 //! trash, unsynced, disk, `file_version`, version, link, basis,
 //! probe, tree, built, batch, staged, `open_file`, held; the two ports on top.
 
@@ -27,6 +27,7 @@ mod open_file;
 mod owners;
 mod probe;
 mod purge;
+mod restored;
 pub(in crate::adapters) mod root;
 mod spot;
 mod staged;

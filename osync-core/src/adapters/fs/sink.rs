@@ -34,7 +34,7 @@ use crate::model::fidelity::Fidelity;
 use crate::model::metadata::{Entry, Metadata};
 use crate::model::name::Name;
 use crate::model::rel_path::RelPath;
-use crate::ports::sink::{Basis, NewFile, Sink, SinkError, StagedFile};
+use crate::ports::sink::{Basis, NewFile, Sink, SinkError, StagedFile, TellRestored};
 
 /// A directory and everything below it, for writing.
 ///
@@ -347,6 +347,10 @@ impl Sink for DirectorySink {
     fn sync(&self, is_settled: bool) -> Result<bool, SinkError> {
         let synced = self.tree.versions.disk.sync(is_settled);
         synced.map_err(|errno| self.tree.failed("sync", &RelPath::root(), errno))
+    }
+
+    fn tell_restored(&self, tell: TellRestored) {
+        self.tree.versions.aside.restored().listen(tell);
     }
 
     fn tidy(&self) {
