@@ -21,7 +21,7 @@ use osync_core::adapters::feed::fanotify::FanotifyFeed;
 use osync_core::model::change::{Change, Touch};
 use rustix::fs::{CWD, Mode, OFlags};
 
-use crate::listener::{Listener, entry, is_all_lost, path, subtree};
+use crate::listener::{Listener, entry, is_all_lost, moved_in, path, subtree};
 use crate::mounted::Mounted;
 
 const QUEUE_LIMIT: &str = "/proc/sys/fs/fanotify/max_queued_events";
@@ -127,7 +127,7 @@ fn what_is_moved_in_is_seen_below_its_new_name() {
     fs::write(place.outside().join("dir/sub/file"), "").unwrap();
     assert_eq!(listener.fence(), []);
     fs::rename(place.outside().join("dir"), place.root().join("dir")).unwrap();
-    assert_eq!(listener.fence(), [subtree("dir")]);
+    assert_eq!(listener.fence(), [moved_in("dir")]);
     fs::create_dir(place.root().join("dir/sub/new")).unwrap();
     assert_eq!(listener.fence(), [subtree("dir/sub/new")]);
     fs::rename(place.root().join("dir"), place.outside().join("dir")).unwrap();
@@ -139,7 +139,7 @@ fn what_is_moved_in_is_seen_below_its_new_name() {
     fs::write(place.outside().join("other/sub/file"), "").unwrap();
     assert_eq!(listener.fence(), []);
     fs::rename(place.outside().join("other"), place.root().join("back")).unwrap();
-    assert_eq!(listener.fence(), [subtree("back")]);
+    assert_eq!(listener.fence(), [moved_in("back")]);
     fs::create_dir(place.root().join("back/sub/newest")).unwrap();
     assert_eq!(listener.fence(), [subtree("back/sub/newest")]);
 }
@@ -300,7 +300,7 @@ fn mounts_below_the_root_are_reported_as_unwatched_and_as_lost_from_time_to_time
     }
 
     mount("umount", &[]);
-    listener.until(|change| *change == subtree("a mount"));
+    listener.until(|change| *change == moved_in("a mount"));
     listener.fence();
     fs::create_dir(point.join("below/new")).unwrap();
     assert_eq!(listener.fence(), [subtree("a mount/below/new")]);

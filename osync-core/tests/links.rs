@@ -182,6 +182,17 @@ fn a_second_name_follows_the_first_and_the_rest_is_searched_for_once() {
 }
 
 #[test]
+fn names_are_searched_for_though_the_only_one_that_was_known_is_gone() {
+    let mut links = Links::new(1 << 20, true);
+    links.see(&path(2), &sighting(1, 2, 0, 0), true);
+    links.forget(&path(2));
+
+    assert!(links.needs_search(), "through it the other one may have been changed");
+    links.search_begins();
+    assert!(!links.search_ended() && !links.needs_search());
+}
+
+#[test]
 fn a_new_name_has_the_others_looked_at_if_one_of_them_must_be_none_any_more() {
     let (mut links, a, b) = pair();
     let others = links.see(&path(3), &sighting(1, 3, 0, 0), false);

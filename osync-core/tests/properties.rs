@@ -12,7 +12,7 @@ use osync_core::model::name::Name;
 use osync_core::model::need::Need;
 use osync_core::model::rel_path::RelPath;
 use osync_core::model::timestamp::Timestamp;
-use osync_core::queue::mark::{Extent, Urgency};
+use osync_core::queue::mark::{Distrust, Extent, Urgency};
 use osync_core::queue::mark_set::MarkSet;
 use osync_core::testing::strategies;
 use osync_core::wire::message::{Closing, Envelope};
@@ -98,7 +98,7 @@ proptest! {
         let mut taken = Vec::new();
         let mut doubted = Vec::new();
         while let Some(mark) = set.pop_due(later) {
-            if mark.is_doubtful || mark.extent == Extent::Entry(Need::Content) {
+            if mark.distrust > Distrust::Nothing || mark.extent == Extent::Entry(Need::Content) {
                 doubted.push((mark.path.clone(), mark.extent));
             }
             taken.push((mark.path, mark.extent));

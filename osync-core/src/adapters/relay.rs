@@ -119,7 +119,7 @@ impl Sink for RelaySink {
     fn make_directory(&self, path: &RelPath) -> Result<bool, SinkError> {
         let is_made = self.sink.make_directory(path)?;
         if is_made {
-            self.changed(path, Touch::Settled);
+            report(&self.changes, Change::Subtree { path: path.clone() });
         }
         Ok(is_made)
     }

@@ -27,9 +27,15 @@ pub enum Change {
         /// What happened to it.
         touch: Touch,
     },
-    /// Anything at or below `path` may differ: a directory that appeared or moved in.
+    /// Anything at or below `path` may differ: a directory that appeared.
     Subtree {
         /// The top of what may differ.
+        path: RelPath,
+    },
+    /// A directory came to `path` with what it holds, from where nothing is reported. What a sink has there may be
+    /// another directory, whose files look the same.
+    MovedIn {
+        /// Where it lies.
         path: RelPath,
     },
     /// What lay at `from` lies at `to` now, with everything below it.

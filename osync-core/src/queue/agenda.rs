@@ -11,7 +11,7 @@ use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::queue::larges::{Large, Larges};
-use crate::queue::mark::{Extent, Urgency};
+use crate::queue::mark::{Distrust, Extent, Urgency};
 use crate::queue::mark_set::MarkSet;
 
 /// Parcels that may wait while further directories are looked into.
@@ -34,7 +34,7 @@ pub struct Visit {
     /// Since when something may differ here.
     pub born: Instant,
     /// As of the mark it was.
-    pub is_doubtful: bool,
+    pub distrust: Distrust,
 }
 
 impl Visit {
@@ -156,9 +156,9 @@ impl Agenda {
         borns.chain(larges.map(|large| large.born)).chain(self.marks.born_at(path)).min()
     }
 
-    /// Whether something waits that would see that content at `path` differs, though size and time do not.
+    /// What that waits would see at `path` that differs, though size and time do not.
     #[must_use]
-    pub fn is_doubtful(&self, path: &RelPath) -> bool {
+    pub fn distrust_of(&self, path: &RelPath) -> Distrust {
         let place = path.split();
         let is_named = |directory: &RelPath, name: &Name| {
             place.as_ref().is_some_and(|(parent, last)| parent == directory && last == name)
@@ -168,21 +168,21 @@ impl Agenda {
                 |(name, need, _): &_| *need == Need::Content && is_named(&parcel.directory, name);
             parcel.names.iter().any(of)
         };
-        let sees = |visit: &Visit| visit.is_doubtful && path.is_within(&visit.directory);
-        self.marks.is_doubtful(path)
-            || self.visits.iter().any(sees)
-            || self.parcels.iter().any(names)
-            || place.as_ref().is_some_and(|(parent, last)| self.larges.contains(parent, last))
+        let is_sent = self.parcels.iter().any(names)
+            || place.as_ref().is_some_and(|(parent, last)| self.larges.contains(parent, last));
+        let sent = if is_sent { Distrust::Edits } else { Distrust::Nothing };
+        let visits = self.visits.iter().filter(|visit| path.is_within(&visit.directory));
+        let seen = visits.map(|visit| visit.distrust);
+        seen.chain([sent, self.marks.distrust_of(path)]).max().unwrap_or_default()
     }
 
-    /// Turns everything at or below `path` that is not a mark back into marks.
-    pub fn withdraw(&mut self, path: &RelPath, now: Instant) {
+    /// Turns everything at or below `path` that is not a mark back into marks; what was known to differ is distrusted
+    /// so much at least.
+    pub fn withdraw(&mut self, path: &RelPath, distrust: Distrust, now: Instant) {
         for visit in self.visits.extract_if(.., |visit| visit.directory.is_within(path)) {
             let extent = if visit.is_deep { Extent::Subtree } else { Extent::Directory };
             self.marks.insert(&visit.directory, extent, Urgency::Now, visit.born, now);
-            if visit.is_doubtful {
-                self.marks.doubt(&visit.directory);
-            }
+            self.marks.distrust(&visit.directory, visit.distrust);
         }
         let mut kept = VecDeque::new();
         for parcel in self.parcels.drain(..) {
@@ -194,7 +194,7 @@ impl Agenda {
                     parcel.born,
                     now,
                 );
-                self.marks.doubt(&parcel.directory);
+                self.marks.distrust(&parcel.directory, distrust);
             } else {
                 kept.push_back(parcel);
             }
@@ -202,7 +202,7 @@ impl Agenda {
         self.parcels = kept;
         for Large { directory, born, .. } in self.larges.take_within(path) {
             self.marks.insert(&directory, Extent::Directory, Urgency::Now, born, now);
-            self.marks.doubt(&directory);
+            self.marks.distrust(&directory, distrust);
         }
     }
 }

@@ -48,6 +48,18 @@ impl Urgency {
     pub const QUIET_MAX: Duration = Duration::from_millis(100);
 }
 
+/// Which files a comparison finds to differ though size and time are the same. Each takes in those before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Distrust {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those whose time was put back: their content was reported to have changed, or reports were lost.
+    Edits,
+    /// All: what the sink has there may be another directory.
+    Everything,
+}
+
 /// A mark taken out of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
@@ -57,6 +69,6 @@ pub struct Mark {
     pub extent: Extent,
     /// Since when something may differ here.
     pub born: Instant,
-    /// Covers names whose content was reported to have changed, so that what looks the same may differ.
-    pub is_doubtful: bool,
+    /// What may differ of what looks the same.
+    pub distrust: Distrust,
 }

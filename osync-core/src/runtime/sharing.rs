@@ -229,7 +229,9 @@ impl Sharing {
     /// Something was reported: what was begun to be read there before is shared with nobody any more.
     pub fn on_change(&mut self, change: &Change) {
         match change {
-            Change::Entry { path, .. } | Change::Subtree { path } => self.void_at(path),
+            Change::Entry { path, .. } | Change::Subtree { path } | Change::MovedIn { path } => {
+                self.void_at(path);
+            }
             Change::Renamed { from, to, .. } => {
                 self.void_at(from);
                 self.void_at(to);

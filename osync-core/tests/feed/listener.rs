@@ -74,6 +74,11 @@ pub(crate) fn subtree(name: impl AsRef<[u8]>) -> Change {
     Change::Subtree { path }
 }
 
+pub(crate) fn moved_in(name: impl AsRef<[u8]>) -> Change {
+    let path = path(name);
+    Change::MovedIn { path }
+}
+
 /// Whether this says that everything may differ.
 pub(crate) fn is_all_lost(change: &Change) -> bool {
     matches!(change, Change::Lost { scope, .. } if scope.is_root())

@@ -44,6 +44,11 @@ impl Feed {
             settled_at,
         }
     }
+
+    /// Whether nothing goes unreported but for what happens in directories that have just appeared.
+    pub(crate) fn sees_all(&self, now: Instant) -> bool {
+        self.is_ready && self.blind_until.is_none_or(|until| until <= now)
+    }
 }
 
 impl World {
@@ -80,7 +85,7 @@ impl World {
             }
             Notice::MadeDirectory(path) => {
                 if self.sees(&path) {
-                    self.walk(path);
+                    self.walk(path, subtree);
                 }
             }
             Notice::Renamed { from, to } => self.notice_rename(from, to),
@@ -153,14 +158,17 @@ impl World {
         if departs && arrives && !self.random.chance(50) {
             self.report(Change::Renamed { from, to: to.clone(), is_directory }, Duration::ZERO);
             if is_directory {
-                self.walk(to);
+                self.walk(to, subtree);
             }
             return;
         }
         // The halves did not find each other.
-        for path in departs.then_some(from).into_iter().chain(arrives.then_some(to)) {
+        let moved_in = |path| Change::MovedIn { path };
+        let halves =
+            [departs.then_some((from, subtree as fn(_) -> _)), arrives.then_some((to, moved_in))];
+        for (path, change) in halves.into_iter().flatten() {
             if self.oracle.shape(&path) == Some(Shape::Directory) {
-                self.walk(path);
+                self.walk(path, change);
             } else {
                 self.report_entry(path, Touch::Settled);
             }
@@ -168,11 +176,11 @@ impl World {
     }
 
     /// Watches what is at and below `path`, and reports it as a whole then.
-    fn walk(&mut self, path: RelPath) {
+    fn walk(&mut self, path: RelPath, change: fn(RelPath) -> Change) {
         let walk_micros = if self.random.chance(50) { 1_500_000 } else { 20_000 };
         let takes = self.random.delay(walk_micros);
         self.source.feed.walks.push((path.clone(), self.now + takes));
-        self.report(Change::Subtree { path }, takes);
+        self.report(change(path), takes);
     }
 
     fn report_writing(&mut self, path: RelPath) {
@@ -216,7 +224,9 @@ impl World {
         if self.random.chance(30) && !matches!(change, Change::Fence { .. } | Change::Ready) {
             let again = at + self.random.delay(200_000);
             match &change {
-                Change::Entry { path, .. } | Change::Subtree { path } => {
+                Change::Entry { path, .. }
+                | Change::Subtree { path }
+                | Change::MovedIn { path } => {
                     self.oracle.shaken(path, again);
                 }
                 Change::Renamed { from, to, .. } => {
@@ -232,6 +242,10 @@ impl World {
         let event = Event::Report { incarnation, change };
         self.schedule(at, event);
     }
+}
+
+fn subtree(path: RelPath) -> Change {
+    Change::Subtree { path }
 }
 
 fn is_strictly_within(path: &RelPath, scope: &RelPath) -> bool {

@@ -21,6 +21,7 @@ mod held;
 mod promises;
 mod operations;
 mod put_back;
+mod twins;
 mod linking;
 mod feed;
 mod filter;
@@ -189,6 +190,11 @@ fn nothing_is_removed_while_everything_is_gone() {
 #[test]
 fn trees_become_equal_after_power_cuts_and_what_was_durable_is_there() {
     run_all("power");
+}
+
+#[test]
+fn trees_become_equal_though_directories_that_look_the_same_are_exchanged() {
+    run_all("twins");
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(crate) struct Mood {
     pub(crate) renames_permille: u64,
     /// Of 1,000 other operations so many are further names.
     pub(crate) links_permille: u64,
+    /// Of 1,000 other operations so many are twins of directories.
+    pub(crate) twins_permille: u64,
     pub(crate) operations_max: u64,
     /// A source that is empty makes no sink empty.
     pub(crate) keeps_all: bool,
@@ -54,7 +56,7 @@ use Fault::{
     StopSink, StopSource, UnreachableAtSink, UnreachableAtSource,
 };
 
-pub(crate) const MOODS: [Mood; 8] = [
+pub(crate) const MOODS: [Mood; 9] = [
     Mood {
         name: "calm",
         faults: &[FeedOverflow, FeedLosesScope],
@@ -63,6 +65,7 @@ pub(crate) const MOODS: [Mood; 8] = [
         repeated: 0,
         renames_permille: 200,
         links_permille: 100,
+        twins_permille: 0,
         operations_max: 150,
         keeps_all: false,
     },
@@ -74,6 +77,7 @@ pub(crate) const MOODS: [Mood; 8] = [
         repeated: 0,
         renames_permille: 200,
         links_permille: 100,
+        twins_permille: 0,
         operations_max: 120,
         keeps_all: false,
     },
@@ -85,6 +89,7 @@ pub(crate) const MOODS: [Mood; 8] = [
         repeated: 1_000,
         renames_permille: 200,
         links_permille: 100,
+        twins_permille: 0,
         operations_max: 120,
         keeps_all: false,
     },
@@ -96,6 +101,7 @@ pub(crate) const MOODS: [Mood; 8] = [
         repeated: 0,
         renames_permille: 600,
         links_permille: 350,
+        twins_permille: 0,
         operations_max: 150,
         keeps_all: false,
     },
@@ -115,6 +121,7 @@ pub(crate) const MOODS: [Mood; 8] = [
         repeated: 0,
         renames_permille: 250,
         links_permille: 350,
+        twins_permille: 0,
         operations_max: 120,
         keeps_all: false,
     },
@@ -143,6 +150,7 @@ pub(crate) const MOODS: [Mood; 8] = [
         repeated: 500,
         renames_permille: 300,
         links_permille: 100,
+        twins_permille: 0,
         operations_max: 150,
         keeps_all: false,
     },
@@ -164,6 +172,7 @@ pub(crate) const MOODS: [Mood; 8] = [
         repeated: 0,
         renames_permille: 250,
         links_permille: 100,
+        twins_permille: 0,
         operations_max: 120,
         keeps_all: true,
     },
@@ -175,6 +184,19 @@ pub(crate) const MOODS: [Mood; 8] = [
         repeated: 0,
         renames_permille: 250,
         links_permille: 200,
+        twins_permille: 0,
+        operations_max: 150,
+        keeps_all: false,
+    },
+    Mood {
+        name: "twins",
+        faults: &[CutData, CutBoth, KillSink, StopSink, FailWrites, FailReads],
+        faults_max: 3,
+        lost: 0,
+        repeated: 0,
+        renames_permille: 400,
+        links_permille: 50,
+        twins_permille: 250,
         operations_max: 150,
         keeps_all: false,
     },

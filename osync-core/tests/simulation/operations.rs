@@ -73,6 +73,9 @@ impl World {
         if may_link && self.random.chance(self.mood.links_permille) {
             return self.link_something();
         }
+        if self.mood.twins_permille > 0 && self.random.chance(self.mood.twins_permille) {
+            return self.twin();
+        }
         if self.random.chance(self.put_backs_permille()) {
             return self.put_back();
         }
@@ -278,7 +281,8 @@ impl World {
     }
 
     fn rename(&mut self, from: &RelPath, to: &RelPath) {
-        if to.is_within(from) || from.is_within(to) || self.oracle.shape(from).is_none() {
+        let is_absent = self.oracle.shape(from).is_none();
+        if is_absent || to.is_within(from) || from.is_within(to) || self.is_unseen_twin(from, to) {
             return;
         }
         let is_directory = self.oracle.shape(from) == Some(Shape::Directory);
@@ -314,7 +318,7 @@ impl World {
         self.find_again(bereft);
     }
 
-    fn make_directory(&mut self, path: &RelPath) {
+    pub(crate) fn make_directory(&mut self, path: &RelPath) {
         self.source.tree.mkdir(path.as_bytes());
         self.oracle.appeared(path, Shape::Directory, self.now);
         self.notice(Notice::MadeDirectory(path.clone()));
@@ -379,7 +383,7 @@ impl World {
             .unwrap_or_else(RelPath::root)
     }
 
-    fn some_of(&mut self, shape: Shape) -> Option<RelPath> {
+    pub(crate) fn some_of(&mut self, shape: Shape) -> Option<RelPath> {
         self.oracle.some(&mut self.random, |other| other == shape).map(|(path, _)| path)
     }
 

@@ -48,6 +48,8 @@ pub(crate) struct World {
     pub(crate) read_micros: u64,
     /// Files that have grown are extended at the sink; then nobody changes one in the middle too.
     pub(crate) extend_bytes_min: Option<u64>,
+    /// Every sink has registered once.
+    pub(crate) all_have_come: bool,
     /// Makes contents and times unique.
     pub(crate) version: u64,
     pub(crate) begun_at: Instant,
@@ -101,6 +103,7 @@ impl World {
             network: Network::new(sinks(seed), latency_micros, notice_micros, now),
             is_quiet: false,
             read_micros,
+            all_have_come: false,
             version: 0,
             begun_at: now,
             ticks: Vec::new(),

@@ -148,6 +148,10 @@ impl Filter {
                 self.forget(&path);
                 self.unless_left_out(Change::Subtree { path: path.clone() }, path)
             }
+            Change::MovedIn { path } => {
+                self.forget(&path);
+                self.unless_left_out(Change::MovedIn { path: path.clone() }, path)
+            }
             Change::Renamed { from, to, is_directory } => {
                 self.translate_rename(from, to, is_directory)
             }
@@ -189,7 +193,7 @@ impl Filter {
         }
         let mut changes = self.translate_entry(from, Touch::Settled);
         if is_directory {
-            changes.extend(self.unless_left_out(Change::Subtree { path: to.clone() }, to));
+            changes.extend(self.unless_left_out(Change::MovedIn { path: to.clone() }, to));
         } else {
             changes.extend(self.translate_entry(to, Touch::Settled));
         }

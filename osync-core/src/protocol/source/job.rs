@@ -25,6 +25,10 @@ pub struct Doubt {
 }
 
 impl Doubt {
+    /// About every file.
+    pub const ALL: Self =
+        Self { since: Timestamp { seconds: i64::MIN, nanoseconds: 0 }, spares_written: false };
+
     /// Whether it is about what has this metadata and changed at `changed`.
     #[must_use]
     pub fn is_about(&self, metadata: &Metadata, changed: Timestamp) -> bool {

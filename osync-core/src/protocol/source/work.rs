@@ -82,6 +82,8 @@ pub enum What {
         from: RelPath,
         /// Where it lies.
         to: RelPath,
+        /// Whether it is a directory.
+        is_directory: bool,
     },
 }
 
@@ -105,7 +107,7 @@ impl What {
             }
             Self::Page { visit, .. } => visit.directory.is_within(path),
             Self::Large { directory, name, .. } => is_within(directory, name),
-            Self::Rename { from, to } => from.is_within(path) || to.is_within(path),
+            Self::Rename { from, to, .. } => from.is_within(path) || to.is_within(path),
         }
     }
 }
@@ -184,7 +186,7 @@ impl InFlight {
             What::Names { directory, .. } | What::Large { directory, .. } => {
                 self.claims.end(id, directory);
             }
-            What::Rename { from, to } => {
+            What::Rename { from, to, .. } => {
                 for path in [from, to] {
                     if let Some(parent) = path.parent() {
                         self.claims.end(id, &parent);

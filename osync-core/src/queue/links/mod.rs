@@ -45,6 +45,8 @@ pub struct Links {
     recent: VecDeque<u64>,
     /// Things that seem to have names nobody knows.
     incomplete: HashSet<u64>,
+    /// One of them lost the last name that was known before the others were searched for.
+    is_one_lost: bool,
     /// Names to be looked at once more, and what for: they lost another through which what they stand for may have been
     /// changed or which they followed, or others changed it while they were on their way.
     doubtful: Vec<(RelPath, Need)>,
@@ -89,6 +91,7 @@ impl Links {
             objects: BTreeMap::new(),
             recent: VecDeque::new(),
             incomplete: HashSet::new(),
+            is_one_lost: false,
             doubtful: Vec::new(),
             bytes: 0,
             bytes_max,

@@ -196,9 +196,11 @@ impl Links {
     }
 
     fn drop_thing(&mut self, object: u64) {
-        if self.things.remove(&object).is_some() {
+        let was_incomplete = self.incomplete.remove(&object);
+        if let Some(thing) = self.things.remove(&object) {
             self.bytes -= THING_BYTES;
+            // Through the name that is gone others may have been changed.
+            self.is_one_lost |= was_incomplete && thing.names_seen > 0 && thing.searched.is_none();
         }
-        self.incomplete.remove(&object);
     }
 }

@@ -13,11 +13,12 @@ impl Links {
     pub fn needs_search(&mut self) -> bool {
         let things = &self.things;
         self.incomplete.retain(|object| things.get(object).is_some_and(Thing::lacks_names));
-        self.room != Room::Enough || !self.incomplete.is_empty()
+        self.room != Room::Enough || self.is_one_lost || !self.incomplete.is_empty()
     }
 
     /// The whole tree is looked through from now on.
     pub fn search_begins(&mut self) {
+        self.is_one_lost = false;
         for object in &self.incomplete {
             if let Some(thing) = self.things.get_mut(object) {
                 thing.searched = Some(thing.names_seen);

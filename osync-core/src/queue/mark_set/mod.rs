@@ -3,7 +3,7 @@
 //! A set never forgets that something may differ; it only forgets detail. Where a mark is covered by
 //! one above it, it is dropped; where there are too many in one directory, or too many in all, they
 //! coarsen: names into their directory, directories into the subtree above them. One that took up a name whose
-//! content was reported to have changed is doubtful, because a comparison goes by size and time.
+//! content was reported to have changed distrusts edits, because a comparison goes by size and time.
 //!
 //! Invariants, after every call (tested as properties): whatever was covered still is, until taken
 //! out; no mark is covered by another; memory is within the budget.
@@ -17,7 +17,7 @@ use std::time::Instant;
 use crate::model::name::Name;
 use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
-use crate::queue::mark::{Extent, Mark, Urgency};
+use crate::queue::mark::{Distrust, Extent, Mark, Urgency};
 
 /// More marked names than this in one directory, and the directory is compared as a whole.
 pub const ENTRIES_PER_DIRECTORY_MAX: u32 = 8_192;
@@ -48,7 +48,7 @@ struct Held {
     due: Option<Instant>,
     /// Waits for quiet; becomes false as soon as something is to be looked at regardless.
     is_quiet_wait: bool,
-    is_doubtful: bool,
+    distrust: Distrust,
     /// Content was reported to have changed at this very path.
     is_content: bool,
     sequence: u64,
@@ -56,8 +56,8 @@ struct Held {
 
 impl Held {
     fn mark(&self, path: &RelPath) -> Mark {
-        let Self { extent, born, is_doubtful, .. } = *self;
-        Mark { path: path.clone(), extent, born, is_doubtful }
+        let Self { extent, born, distrust, .. } = *self;
+        Mark { path: path.clone(), extent, born, distrust }
     }
 }
 
@@ -105,7 +105,7 @@ impl MarkSet {
         if let Some(above) = self.covering_above(path, extent) {
             self.merge(&above, Extent::LEAST, urgency, born, now);
             if extent == CONTENT {
-                self.doubt(&above);
+                self.distrust(&above, Distrust::Edits);
             }
             return;
         }
@@ -120,25 +120,27 @@ impl MarkSet {
         }
     }
 
-    /// Makes the mark doubtful that covers `path`, if there is one.
-    pub fn doubt(&mut self, path: &RelPath) {
+    /// Has the mark that covers `path`, if there is one, distrust so much at least.
+    pub fn distrust(&mut self, path: &RelPath, distrust: Distrust) {
         let above =
             self.covering_above(path, Extent::LEAST).filter(|_| !self.marks.contains_key(path));
         if let Some(held) = self.marks.get_mut(above.as_ref().unwrap_or(path)) {
-            held.is_doubtful = true;
+            held.distrust = held.distrust.max(distrust);
         }
     }
 
-    /// Whether content at `path` may differ that looks the same: a mark says so, there or above.
+    /// What may differ at `path` of what looks the same: by a mark there or above.
     #[must_use]
-    pub fn is_doubtful(&self, path: &RelPath) -> bool {
+    pub fn distrust_of(&self, path: &RelPath) -> Distrust {
         let above = self.covering_above(path, Extent::LEAST);
-        let mut at = [Some(path), above.as_ref()].into_iter().flatten();
-        at.any(|path| self.doubts(path))
+        let at = [Some(path), above.as_ref()].into_iter().flatten();
+        at.map(|path| self.distrust_at(path)).max().unwrap_or_default()
     }
 
-    fn doubts(&self, path: &RelPath) -> bool {
-        self.marks.get(path).is_some_and(|held| held.is_doubtful || held.is_content)
+    fn distrust_at(&self, path: &RelPath) -> Distrust {
+        self.marks.get(path).map_or(Distrust::Nothing, |held| {
+            if held.is_content { held.distrust.max(Distrust::Edits) } else { held.distrust }
+        })
     }
 
     /// Takes out the mark that has been due longest, if one is due at `now`.
@@ -167,9 +169,7 @@ impl MarkSet {
     /// Puts `mark` back.
     pub fn put_back(&mut self, mark: &Mark, now: Instant) {
         self.insert(&mark.path, mark.extent, Urgency::Now, mark.born, now);
-        if mark.is_doubtful {
-            self.doubt(&mark.path);
-        }
+        self.distrust(&mark.path, mark.distrust);
     }
 
     /// Puts `mark` back, not to be taken before [`MarkSet::unpark`] is called for its path.
@@ -219,14 +219,15 @@ impl MarkSet {
     /// Moves the marks below `from` to the same places below `to`.
     pub fn rebase(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         for path in self.paths_below(from) {
-            let doubts = self.doubts(&path);
+            let distrust = self.distrust_at(&path);
             let Some(mark) = self.take(&path) else { continue };
             let moved = path.rebased(from, to).ok().flatten();
             // Too long a path cannot be marked by itself; the subtree it lies in can.
-            let is_doubtful = doubts || moved.is_none();
+            let least = if moved.is_none() { Distrust::Edits } else { Distrust::Nothing };
+            let distrust = distrust.max(least);
             let (path, extent) =
                 moved.map_or((to.clone(), Extent::Subtree), |at| (at, mark.extent));
-            self.put_back(&Mark { path, extent, is_doubtful, ..mark }, now);
+            self.put_back(&Mark { path, extent, distrust, ..mark }, now);
         }
     }
 
@@ -299,21 +300,19 @@ impl MarkSet {
         born: Instant,
         now: Instant,
     ) {
-        let (mut oldest, mut is_doubtful) = (born, false);
+        let (mut oldest, mut distrust) = (born, Distrust::Nothing);
         let is_entry = matches!(extent, Extent::Entry(_));
         for below in if is_entry { Vec::new() } else { self.paths_below(path) } {
             let is_covered = extent == Extent::Subtree
                 || (matches!(self.marks[&below].extent, Extent::Entry(_))
                     && below.parent().as_ref() == Some(path));
             if is_covered {
-                is_doubtful |= self.doubts(&below);
+                distrust = distrust.max(self.distrust_at(&below));
                 oldest = self.take(&below).map_or(oldest, |mark| oldest.min(mark.born));
             }
         }
         self.merge(path, extent, urgency, oldest, now);
-        if is_doubtful {
-            self.doubt(path);
-        }
+        self.distrust(path, distrust);
     }
 
     /// Adds to the mark at exactly `path`, making it if need be.
@@ -360,7 +359,7 @@ impl MarkSet {
             born,
             due: Some(due),
             is_quiet_wait,
-            is_doubtful: false,
+            distrust: Distrust::Nothing,
             is_content: extent == CONTENT,
             sequence,
         };

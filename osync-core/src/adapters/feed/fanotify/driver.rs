@@ -190,7 +190,7 @@ impl Driver {
             self.unwatched.clear();
         }
         for path in changed {
-            self.outlet.report(Change::Subtree { path })?;
+            self.outlet.report(Change::MovedIn { path })?;
         }
         self.name_mounts()?;
         Ok(())
@@ -291,6 +291,9 @@ impl Driver {
             self.outlet.report(Change::Renamed { from, to, is_directory })?;
         }
         match to {
+            Some(path) if is_directory && from.is_none() => {
+                self.outlet.report(Change::MovedIn { path })?;
+            }
             Some(path) if is_directory => self.outlet.report(Change::Subtree { path })?,
             Some(path) if from.is_none() => {
                 self.outlet.report(Change::Entry { path, touch: Touch::Settled })?;

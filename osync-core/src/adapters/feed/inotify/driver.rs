@@ -213,6 +213,10 @@ impl Driver {
                 }
                 self.outlet.report(Change::Renamed { from, to, is_directory })
             }
+            None if is_directory && !self.scope.skips(&to) => {
+                self.walks.begin(to.clone(), Change::MovedIn { path: to });
+                Ok(())
+            }
             from => {
                 from.into_iter().chain([to]).try_for_each(|path| self.look_at(path, Touch::Settled))
             }

@@ -5,7 +5,9 @@
 //! else happens: it says hello again, and its work is found again by comparison.
 
 mod any_peer;
+mod moved;
 mod registration;
+mod reports;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,21 +18,21 @@ use crate::model::connection::Channel;
 use crate::model::fidelity::Fidelity;
 use crate::model::frame::Frame;
 use crate::model::key::PublicKey;
-use crate::model::report::QueueReport;
 use crate::model::session_id::SessionId;
 use crate::model::sink_id::SinkId;
 use crate::model::work_id::WorkId;
 use crate::options::SourceOptions;
 use crate::ports::accounts::Roster;
 use crate::ports::counters::Counters;
-use crate::ports::monitor::{Event, Problem};
+use crate::ports::monitor::Event;
 use crate::ports::transport::PeerId;
 use crate::protocol::SILENCE_MAX;
 use crate::protocol::complaints::Complaints;
 use crate::protocol::sequence::Arrived;
 use crate::protocol::source::control_service::any_peer::AnySinkPeer;
+use crate::protocol::source::control_service::moved::Moved;
 use crate::protocol::source::job::Done;
-use crate::protocol::source::peer::{SinkPeer, Transferring, outside_order};
+use crate::protocol::source::peer::{Transferring, outside_order};
 use crate::protocol::source::transfer::Output;
 use crate::queue::lately::Lately;
 use crate::wire::decode;
@@ -51,6 +53,7 @@ pub struct SourceControlService<R> {
     peers: BTreeMap<SessionId, AnySinkPeer>,
     /// Names by the key that took them, where sinks have keys: one each, for the life of this source.
     names: BTreeMap<SinkId, PublicKey>,
+    moved: Moved,
     started_at: Instant,
     audited_at: Instant,
     is_feed_ready: bool,
@@ -81,6 +84,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             random_session,
             peers: BTreeMap::new(),
             names: BTreeMap::new(),
+            moved: Moved::default(),
             started_at: now,
             audited_at: now,
             is_feed_ready: false,
@@ -209,10 +213,10 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
                 let (scope, reason) = (scope.clone(), reason.clone());
                 out.push(Output::Event(Event::FeedLost { scope, reason }));
             }
+            Change::MovedIn { .. } | Change::Renamed { .. } => self.moved.hear(change, now),
             Change::Fence { .. }
             | Change::Entry { .. }
             | Change::Subtree { .. }
-            | Change::Renamed { .. }
             | Change::Failed { .. } => {}
         }
         for any in self.peers.values_mut() {
@@ -328,24 +332,6 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.is_ending && self.peers.is_empty()
-    }
-
-    /// The first `limit` paths of each sink that are not replicated at present.
-    #[must_use]
-    pub fn problems(&self, limit: usize, now: Instant) -> Vec<(SinkId, Vec<Problem>)> {
-        let of = |peer: &SinkPeer<Transferring>| {
-            (peer.id.clone(), peer.phase.transfer.problems(limit, now))
-        };
-        self.peers.values().filter_map(AnySinkPeer::transfer).map(of).collect()
-    }
-
-    /// Where each sink in transfer stands.
-    #[must_use]
-    pub fn reports(&self, now: Instant) -> Vec<(SinkId, QueueReport)> {
-        let of = |peer: &SinkPeer<Transferring>| {
-            (peer.id.clone(), peer.phase.transfer.queue_report(now))
-        };
-        self.peers.values().filter_map(AnySinkPeer::transfer).map(of).collect()
     }
 
     fn session_of(&self, channel: Channel, peer: &PeerId, tag: u64) -> Option<SessionId> {

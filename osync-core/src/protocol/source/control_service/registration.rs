@@ -134,6 +134,9 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
             let reached = Reached::Beginning;
             out.push(Output::Horizon { session, asked_at: now, reached });
         }
+        for path in self.moved.begin(&peer.id, now) {
+            peer.phase.transfer.mark_strange(&path, now, now);
+        }
         self.peers.insert(session, AnySinkPeer::Transfer(Box::new(peer)));
         let is_patience_over =
             now.saturating_duration_since(self.started_at) >= self.options.feed_patience;
@@ -242,6 +245,7 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
         let Some(mut any) = self.peers.remove(&session) else { return };
         let sink = any.id().clone();
         if let Some(transfer) = any.any_transfer() {
+            self.moved.end(&sink, transfer.agreed_at());
             transfer.end_horizon(&sink, out);
         }
         out.push(Output::ForgetAll { session: session.tag() });
@@ -249,7 +253,9 @@ impl<R: FnMut() -> SessionId> SourceControlService<R> {
     }
 
     pub(super) fn drop_peer(&mut self, session: SessionId, reason: &str, out: &mut Vec<Output>) {
-        let Some(any) = self.peers.remove(&session) else { return };
+        let Some(mut any) = self.peers.remove(&session) else { return };
+        let agreed_at = any.any_transfer().and_then(|transfer| transfer.agreed_at());
+        self.moved.end(any.id(), agreed_at);
         self.waiting.retain(|waiting| *waiting != session);
         log::debug!("session with {} ended: {reason}", any.id());
         out.push(Output::ForgetAll { session: session.tag() });

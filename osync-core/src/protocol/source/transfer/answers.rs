@@ -7,6 +7,7 @@ use crate::model::need::Need;
 use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::ports::counters::Counters;
+use crate::protocol::source::transfer::changes::RenameHint;
 use crate::protocol::source::transfer::delta::Way;
 use crate::protocol::source::transfer::results::{UNSTEADY_WAIT, unread_bytes};
 use crate::protocol::source::transfer::{Breach, Output, Transfer};
@@ -86,7 +87,7 @@ impl Transfer {
                 let extent = if visit.is_deep { Extent::Subtree } else { Extent::Directory };
                 let urgency = Urgency::At(now + PROBLEM_WAIT);
                 self.mark(lane, &visit.directory, extent, urgency, visit.born, now);
-                self.doubt_if(visit.is_doubtful, lane, &visit.directory);
+                self.agenda(lane).marks.distrust(&visit.directory, visit.distrust);
                 self.problem(&visit.directory, Need::Metadata, born, &text, now, out);
             }
         }
@@ -173,16 +174,17 @@ impl Transfer {
         }
         match &work.what {
             What::Page { .. } => return Err(Breach("a confirmation of a question")),
-            What::Rename { from, to } => {
-                let (to, born) = (to.clone(), work.born);
+            What::Rename { from, to, is_directory } => {
+                let (from, to) = (from.clone(), to.clone());
+                let hint = RenameHint { from, to, is_directory: *is_directory, born: work.born };
                 if let Some(failure) = failures.first() {
-                    log::debug!("rename of {from} left to comparison: {}", failure.text);
-                    self.send_instead(&to, born, now);
+                    log::debug!("rename of {} left to comparison: {}", hint.from, failure.text);
+                    self.send_instead(hint, now);
                 } else {
                     Counters::add(&self.counters.renamed, 1);
-                    for name in self.links.moved(&to) {
+                    for name in self.links.moved(&hint.to) {
                         let extent = Extent::Entry(Need::Metadata);
-                        self.mark(Lane::Live, &name, extent, Urgency::Now, born, now);
+                        self.mark(Lane::Live, &name, extent, Urgency::Now, hint.born, now);
                     }
                 }
                 self.end(id, now, out);

@@ -1,5 +1,6 @@
 //! Change hints become marks.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::model::change::{Change, Touch};
@@ -8,8 +9,8 @@ use crate::model::rel_path::RelPath;
 use crate::model::work_id::WorkId;
 use crate::protocol::source::job::Job;
 use crate::protocol::source::transfer::{Output, Transfer};
-use crate::protocol::source::work::{What, Work};
-use crate::queue::mark::{Extent, Lane, Urgency};
+use crate::protocol::source::work::What;
+use crate::queue::mark::{Distrust, Extent, Lane, Urgency};
 
 /// How long a rename waits for other work on its two paths before it is left to the marks.
 pub(super) const RENAME_PATIENCE: Duration = Duration::from_secs(1);
@@ -20,10 +21,11 @@ const RENAMES_MAX: usize = 1_024;
 /// A rename at the source that might be done as one at the sink.
 ///
 /// It is a hint beside the marks that cover both paths: if it is dropped or fails, they do the work.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct RenameHint {
     pub(super) from: RelPath,
     pub(super) to: RelPath,
+    pub(super) is_directory: bool,
     pub(super) born: Instant,
 }
 
@@ -34,15 +36,16 @@ impl Transfer {
         match change {
             Change::Entry { path, touch } => self.on_entry(path, *touch, now),
             Change::Subtree { path } => {
-                // Not doubtful: what is in a directory that has just appeared was sent a moment ago, if at all.
+                // Trusted: what is in a directory that has just appeared was sent a moment ago, if at all.
                 self.mark(Lane::Live, path, Extent::Subtree, Urgency::Now, now, now);
             }
+            Change::MovedIn { path } => self.mark_strange(path, now, now),
             Change::Renamed { from, to, is_directory } => {
                 self.on_renamed(from, to, *is_directory, now);
             }
             Change::Lost { scope, .. } | Change::Unwatched { scope, .. } => {
                 self.mark(Lane::Backlog, scope, Extent::Subtree, Urgency::Now, now, now);
-                self.backlog.marks.doubt(scope);
+                self.backlog.marks.distrust(scope, Distrust::Edits);
             }
             Change::Ready | Change::Fence { .. } | Change::Failed { .. } => {}
         }
@@ -76,9 +79,11 @@ impl Transfer {
         self.links.rebase(from, to);
         self.flight.moved(from);
         self.mark_doubtful(None, Lane::Live, now, now);
-        let is_doubted = self.is_doubted(from);
-        let is_pending =
-            is_doubted || self.live.marks.covers(from) || !self.flight.within(from).is_empty();
+        let is_redirected = is_directory && self.redirect(from, to);
+        let distrust = self.distrust_of(from);
+        let is_pending = distrust > Distrust::Nothing
+            || self.live.marks.covers(from)
+            || !self.flight.within(from).is_empty();
         let moved_born = self.born_at(from).map_or(now, |born| born.min(now));
         let mut from_born = now;
         if is_directory {
@@ -87,14 +92,17 @@ impl Transfer {
             // What is under way below the old place is compared again below the new one, and is as old there.
             for (lane, born) in self.flight.within(from) {
                 self.mark(lane, to, Extent::Subtree, Urgency::Now, born, now);
-                self.agenda(lane).marks.doubt(to);
+                let distrust = self.distrust;
+                self.agenda(lane).marks.distrust(to, distrust);
             }
-            self.live.withdraw(from, now);
-            self.backlog.withdraw(from, now);
+            self.distrust_pages(from, to);
+            self.distrust_awaited(from, to, now);
+            self.live.withdraw(from, self.distrust, now);
+            self.backlog.withdraw(from, self.distrust, now);
             self.live.marks.rebase(from, to, now);
             self.backlog.marks.rebase(from, to, now);
             self.mark(Lane::Live, to, Extent::Subtree, Urgency::Now, moved_born, now);
-            self.doubt_if(is_doubted, Lane::Live, to);
+            self.live.marks.distrust(to, distrust);
         } else {
             // A name whose content the sink may not have yet must not carry it to the new name.
             self.overtaken_larges.extend(self.large_at(from));
@@ -105,22 +113,96 @@ impl Transfer {
         // Unless the sink renames too, what was open below the old place is open there still. At a file's name it is so
         // anyway, and else would be as old as the first of all files that had this name for a moment.
         self.mark(Lane::Live, from, Extent::Entry(Need::Content), Urgency::Now, from_born, now);
-        if (is_directory || !is_pending) && self.renames.len() < RENAMES_MAX {
-            self.renames.push_back(RenameHint { from: from.clone(), to: to.clone(), born: now });
+        if is_redirected || (!is_directory && is_pending) {
+            return;
+        }
+        let hint = RenameHint { from: from.clone(), to: to.clone(), is_directory, born: now };
+        if self.renames.len() < RENAMES_MAX {
+            self.renames.push_back(hint);
+        } else if is_directory {
+            self.send_instead(hint, now);
         }
     }
 
-    /// Whether something is open that would see that content at `path` differs, though size and time do not.
-    fn is_doubted(&self, path: &RelPath) -> bool {
-        let sees = |work: &Work| match &work.what {
-            What::Page { visit, .. } => visit.is_doubtful && path.is_within(&visit.directory),
-            What::Names { .. } | What::Large { .. } | What::Rename { .. } => false,
-        };
-        self.live.is_doubtful(path)
-            || self.backlog.is_doubtful(path)
-            // What was reported of it was looked for where it is no more.
-            || self.removals.holds_within(path)
-            || self.pages.count > 0 && self.flight.works.values().any(sees)
+    /// What is being compared at or below either may be another directory at one end than at the other.
+    fn distrust_pages(&mut self, from: &RelPath, to: &RelPath) {
+        for work in self.flight.works.values_mut() {
+            if let What::Page { visit, .. } = &mut work.what
+                && [from, to].into_iter().any(|path| visit.directory.is_within(path))
+            {
+                visit.distrust = Distrust::Everything;
+            }
+        }
+    }
+
+    /// Renames that were to bring something into what was at `from` and is at `to` now may fail yet, or must.
+    fn distrust_awaited(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
+        let is_inside = |path: &RelPath| path != from && path.is_within(from);
+        let under_way = self.renames_under_way();
+        let awaited: Vec<_> = under_way
+            .filter(|(_, inside, _)| is_inside(inside))
+            .filter_map(|(_, inside, is_directory)| {
+                Some((inside.rebased(from, to).ok()??, is_directory))
+            })
+            .collect();
+        for (path, is_directory) in awaited {
+            if is_directory {
+                self.mark_strange(&path, now, now);
+            } else {
+                self.mark(Lane::Live, &path, Extent::Entry(Need::Content), Urgency::Now, now, now);
+            }
+        }
+    }
+
+    /// Has the last rename that waits, if it was one to `from`, lead to `to` at once; returns whether it was. One back
+    /// again is left alone, as two directories may have been exchanged, and one into what has taken its old name.
+    fn redirect(&mut self, from: &RelPath, to: &RelPath) -> bool {
+        let last = self.renames.back_mut();
+        let last =
+            last.filter(|hint| hint.is_directory && hint.to == *from && !overlap(&hint.from, to));
+        last.map(|hint| hint.to = to.clone()).is_some()
+    }
+
+    /// Has everything at and below `path` compared that is a directory there: what the sink has may be another one.
+    pub(in crate::protocol::source) fn mark_strange(
+        &mut self,
+        path: &RelPath,
+        born: Instant,
+        now: Instant,
+    ) {
+        self.distrust = Distrust::Everything;
+        self.mark(Lane::Live, path, Extent::Subtree, Urgency::Now, born, now);
+        self.live.marks.distrust(path, Distrust::Everything);
+    }
+
+    /// Has everything at and below `path` compared that is a directory there. What the sink has may be another one, but
+    /// this one was made here: what moved into it since is reported, or was changed by that, as its inode says.
+    pub(super) fn mark_made_anew(
+        &mut self,
+        lane: Lane,
+        path: &RelPath,
+        born: Instant,
+        now: Instant,
+    ) {
+        self.mark(lane, path, Extent::Subtree, Urgency::Now, born, now);
+        self.agenda(lane).marks.distrust(path, Distrust::Edits);
+    }
+
+    /// What is open that would see at `path` what looks the same and differs.
+    fn distrust_of(&self, path: &RelPath) -> Distrust {
+        let seen = self.flight.works.values().filter_map(|work| match &work.what {
+            What::Page { visit, .. } => path.is_within(&visit.directory).then_some(visit.distrust),
+            What::Names { .. } | What::Large { .. } | What::Rename { .. } => None,
+        });
+        // What was reported of it was looked for where it is no more.
+        let is_held = self.removals.holds_within(path);
+        let held = if is_held { Distrust::Edits } else { Distrust::Nothing };
+        let agendas = [&self.live, &self.backlog].map(|agenda| agenda.distrust_of(path));
+        // A rename that was to bring it there may fail yet.
+        let mut under_way = self.renames_under_way();
+        let is_awaited = under_way.any(|(_, to, is_directory)| is_directory && path.is_within(to));
+        let awaited = if is_awaited { Distrust::Everything } else { Distrust::Nothing };
+        seen.chain(agendas).chain([held, awaited]).max().unwrap_or_default()
     }
 
     /// Since when the oldest thing is open that concerns `path` or what lies below it: what it was about may move
@@ -135,7 +217,7 @@ impl Transfer {
                 crate::queue::agenda::concerns(directory, [name], path)
             }
             What::Page { visit, .. } => visit.concerns(path),
-            What::Rename { from, to } => overlap(from, path) || overlap(to, path),
+            What::Rename { from, to, .. } => overlap(from, path) || overlap(to, path),
         });
         let agendas =
             [&self.live, &self.backlog].into_iter().filter_map(|agenda| agenda.born_at(path));
@@ -147,8 +229,8 @@ impl Transfer {
     pub(super) fn start_rename(&mut self, now: Instant, out: &mut Vec<Output>) -> bool {
         while let Some(hint) = self.renames.front() {
             if now.saturating_duration_since(hint.born) > RENAME_PATIENCE {
-                if let Some(RenameHint { to, born, .. }) = self.renames.pop_front() {
-                    self.send_instead(&to, born, now);
+                if let Some(late) = self.renames.pop_front() {
+                    self.send_instead(late, now);
                 }
                 continue;
             }
@@ -160,10 +242,10 @@ impl Transfer {
             if self.is_compared(&from) || self.is_compared(&to) {
                 return false;
             }
-            let born = hint.born;
+            let (born, is_directory) = (hint.born, hint.is_directory);
             self.renames.pop_front();
-            let id =
-                self.begin(Lane::Live, born, What::Rename { from: from.clone(), to: to.clone() });
+            let what = What::Rename { from: from.clone(), to: to.clone(), is_directory };
+            let id = self.begin(Lane::Live, born, what);
             self.renaming.push(id);
             for path in [&from, &to] {
                 if let Some((directory, name)) = path.split() {
@@ -183,10 +265,23 @@ impl Transfer {
         false
     }
 
-    /// Has what was renamed to `to` sent, because no rename brought it there: what the sink has at `to` may
-    /// look the same and be something else.
-    pub(super) fn send_instead(&mut self, to: &RelPath, born: Instant, now: Instant) {
-        self.mark(Lane::Live, to, Extent::Entry(Need::Content), Urgency::Now, born, now);
+    /// Has what was renamed sent, because no rename brought it there: what the sink has at the new name, and still at the
+    /// old one, may look the same and be something else. So may what other renames were to take on from there.
+    pub(super) fn send_instead(&mut self, renamed: RenameHint, now: Instant) {
+        let mut failed = VecDeque::from([renamed]);
+        while let Some(RenameHint { from, to, is_directory, born }) = failed.pop_front() {
+            if is_directory {
+                self.mark_made_anew(Lane::Live, &from, born, now);
+                self.mark_strange(&to, born, now);
+            } else {
+                self.mark(Lane::Live, &to, Extent::Entry(Need::Content), Urgency::Now, born, now);
+            }
+            self.renames.retain(|hint| {
+                let is_further = hint.from.is_within(&to);
+                failed.extend(is_further.then(|| hint.clone()));
+                !is_further
+            });
+        }
     }
 
     /// The large file on its way to `path`. Sent to its end it would arrive where it is not any more.
@@ -226,14 +321,20 @@ impl Transfer {
 
     /// Whether a rename waits or is in flight that a comparison of `directory` would see.
     pub(super) fn is_renamed(&self, directory: &RelPath) -> bool {
-        let waiting = self.renames.iter().map(|hint| [&hint.from, &hint.to]);
+        let mut under_way = self.renames_under_way();
+        under_way.any(|(from, to, _)| overlap(directory, from) || overlap(directory, to))
+    }
+
+    /// From where and to where renames wait or are in flight, and whether of directories.
+    fn renames_under_way(&self) -> impl Iterator<Item = (&RelPath, &RelPath, bool)> {
+        let waiting = self.renames.iter().map(|hint| (&hint.from, &hint.to, hint.is_directory));
         let in_flight = self.renaming.iter().filter_map(|id| {
             match self.flight.works.get(id).map(|work| &work.what) {
-                Some(What::Rename { from, to }) => Some([from, to]),
+                Some(What::Rename { from, to, is_directory }) => Some((from, to, *is_directory)),
                 Some(What::Names { .. } | What::Page { .. } | What::Large { .. }) | None => None,
             }
         });
-        waiting.chain(in_flight).flatten().any(|path| overlap(directory, path))
+        waiting.chain(in_flight)
     }
 
     /// The work that stands in the way of an exclusive claim on `path`.

@@ -13,7 +13,7 @@ use crate::protocol::source::work::{Sent, What, Work};
 use crate::queue::agenda::{Parcel, Visit};
 use crate::queue::claims::Claim;
 use crate::queue::larges::Large;
-use crate::queue::mark::{Extent, Lane, Mark, Urgency};
+use crate::queue::mark::{Distrust, Extent, Lane, Mark, Urgency};
 
 /// Jobs out at once, by lane: enough to keep the readers busy while results travel.
 const JOBS_MAX: [usize; 2] = [16, 16];
@@ -39,6 +39,9 @@ impl Transfer {
         self.drop_overtaken(now, out);
         self.tell_losses(out);
         self.prove_due(now);
+        if self.flight.works.is_empty() && self.live.is_empty() && self.backlog.is_empty() {
+            self.distrust = Distrust::Edits;
+        }
         self.limits.on_time(now);
         self.is_limited = false;
         self.data.set_window_bytes_max(self.limits.window_bytes_max(self.larges != [0; 2]));
@@ -136,7 +139,7 @@ impl Transfer {
                 is_deep: mark.extent == Extent::Subtree,
                 is_push: false,
                 born: mark.born,
-                is_doubtful: mark.is_doubtful,
+                distrust: mark.distrust,
             };
             // It covers its place in the one above too, whose times may need mending; the sink makes what is missing.
             if let Some((parent, name)) = visit.directory.split() {
@@ -289,7 +292,8 @@ impl Transfer {
             // A large file that another name of the same batch has just put an end to.
             return self.mark(lane, path, extent, Urgency::Now, born, now);
         }
-        let mark = Mark { path: path.clone(), extent, born, is_doubtful: false };
+        let distrust = Distrust::Nothing;
+        let mark = Mark { path: path.clone(), extent, born, distrust };
         self.agenda(lane).marks.park(&mark, now);
         self.flight.park(blocker, path.clone());
         // What is to be removed or replaced does not wait for large files inside it, which would begin in turn.
@@ -337,20 +341,6 @@ impl Transfer {
             let directory = directory.clone();
             self.agenda(lane).parcels.push_front(Parcel { directory, names, may_remove, born });
         }
-    }
-
-    /// Marks an entry for another look.
-    pub(super) fn mark_entry(
-        &mut self,
-        lane: Lane,
-        directory: &RelPath,
-        name: &Name,
-        urgency: Urgency,
-        born: Instant,
-        now: Instant,
-    ) {
-        let path = crate::queue::mark_set::entry_path(directory, name);
-        self.mark(lane, &path, Extent::Entry(Need::Content), urgency, born, now);
     }
 }
 

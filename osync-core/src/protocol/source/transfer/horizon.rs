@@ -10,9 +10,11 @@
 //! otherwise runs that end within that minute would prove the same files each time.
 //!
 //! While a session lasts, a change is found by its own report. Where that is taken up by a mark of a directory, or may
-//! have been lost, the comparison that comes of it is *doubtful*: files are proven whose time was put back since the
+//! have been lost, the comparison that comes of it distrusts *edits*: files are proven whose time was put back since the
 //! last moment of which everything had been reported when that mark was born. A fence tells of such a moment, and so
-//! does the loss of everything, which has been made good by a comparison of its own.
+//! does the loss of everything, which has been made good by a comparison of its own. A directory that came to its name by
+//! a rename that the sink has not made is distrusted in *everything*: what lies there at the sink may be another one,
+//! whose files look the same.
 //!
 //! [`sync`]: crate::protocol::source::transfer::sync
 
@@ -30,7 +32,7 @@ use crate::protocol::source::transfer::results::unread_bytes;
 use crate::protocol::source::transfer::{Output, Reached, Transfer};
 use crate::protocol::source::work::Page;
 use crate::queue::agenda::{Parcel, Visit};
-use crate::queue::mark::{Extent, Lane, Urgency};
+use crate::queue::mark::{Distrust, Extent, Lane, Urgency};
 
 /// From one question to the next, while anything changes.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -105,6 +107,7 @@ impl Horizon {
             }
             Change::Entry { .. }
             | Change::Subtree { .. }
+            | Change::MovedIn { .. }
             | Change::Renamed { .. }
             | Change::Unwatched { .. } => INTERVAL,
         };
@@ -115,10 +118,13 @@ impl Horizon {
 
     /// What is doubted of what `visit` finds, if anything is.
     pub(super) fn of(&self, visit: &Visit) -> Option<Doubt> {
+        if visit.distrust == Distrust::Everything {
+            return Some(Doubt::ALL);
+        }
         if let Some(since) = self.at.filter(|_| visit.born <= self.compared_at) {
             return Some(Doubt { since, spares_written: false });
         }
-        if !visit.is_doubtful {
+        if visit.distrust == Distrust::Nothing {
             return None;
         }
         let earlier = self.reported.partition_point(|(by, _)| *by < visit.born);
@@ -213,13 +219,6 @@ impl Transfer {
         }
     }
 
-    /// Makes the mark doubtful that covers `path`, if it is so.
-    pub(super) fn doubt_if(&mut self, is_doubtful: bool, lane: Lane, path: &RelPath) {
-        if is_doubtful {
-            self.agenda(lane).marks.doubt(path);
-        }
-    }
-
     /// Takes when, by the times of files, something was reached.
     pub(in crate::protocol::source) fn on_reached(&mut self, reached: &Reached, at: Timestamp) {
         match reached {
@@ -252,7 +251,8 @@ impl Transfer {
         let is_doubtful = self.horizon.at.is_some() || self.horizon.compared_at < now;
         self.horizon.compare(now);
         self.mark(Lane::Backlog, &RelPath::root(), Extent::Subtree, Urgency::Now, born, now);
-        self.doubt_if(is_doubtful, Lane::Backlog, &RelPath::root());
+        let distrust = if is_doubtful { Distrust::Edits } else { Distrust::Nothing };
+        self.backlog.marks.distrust(&RelPath::root(), distrust);
     }
 
     /// Has everything compared, for what nobody reported.
@@ -263,6 +263,11 @@ impl Transfer {
     ) {
         self.mark(Lane::Backlog, &RelPath::root(), Extent::Subtree, Urgency::Now, now, now);
         self.on_tick(now, out);
+    }
+
+    /// The latest moment of which it is known that all is durable that had happened by then.
+    pub(in crate::protocol::source) fn agreed_at(&self) -> Option<Instant> {
+        self.horizon.told_at
     }
 
     /// The session ends in agreement: if the sink never said what is durable, nobody will say more than is known now.
@@ -316,30 +321,33 @@ mod tests {
     }
 
     #[test]
-    fn a_doubtful_mark_doubts_what_changed_since_all_was_reported_last() {
+    fn where_edits_are_distrusted_what_changed_since_all_was_reported_last_is_doubted() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let time = |seconds| Timestamp { seconds, nanoseconds: 0 };
-        let visit = |born, is_doubtful| Visit {
+        let visit = |born, distrust| Visit {
             directory: RelPath::root(),
             after: None,
             is_deep: true,
             is_push: false,
             born,
-            is_doubtful,
+            distrust,
         };
         let mut horizon = Horizon::new(None, start);
         horizon.floor = Some(time(100));
         horizon.reported(at(10), time(110));
         horizon.reported(at(20), time(105));
-        let since = |born, is_doubtful| {
-            let doubt = horizon.of(&visit(born, is_doubtful));
+        let since = |born, distrust| {
+            let doubt = horizon.of(&visit(born, distrust));
             doubt.map(|doubt| (doubt.since, doubt.spares_written))
         };
 
-        assert_eq!(since(at(5), true), Some((time(100), true)));
-        assert_eq!(since(at(15), true), Some((time(105), true)), "the clock was put back");
-        assert_eq!(since(at(15), false), None);
+        assert_eq!(since(at(5), Distrust::Edits), Some((time(100), true)));
+        let put_back = since(at(15), Distrust::Edits);
+        assert_eq!(put_back, Some((time(105), true)), "the clock was put back");
+        assert_eq!(since(at(15), Distrust::Nothing), None);
+        let all = Some((Doubt::ALL.since, false));
+        assert_eq!(since(at(15), Distrust::Everything), all);
     }
 
     #[test]

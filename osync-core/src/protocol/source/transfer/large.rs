@@ -17,7 +17,7 @@ use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::What;
 use crate::queue::claims::Claim;
 use crate::queue::larges::Large;
-use crate::queue::mark::{Extent, Lane, Mark, Urgency};
+use crate::queue::mark::{Distrust, Extent, Lane, Mark, Urgency};
 use crate::wire::encode;
 use crate::wire::message::{Closing, Message};
 use crate::wire::packing::Payload;
@@ -63,7 +63,8 @@ impl Transfer {
         if let Some(blocker) = blocker {
             let path = crate::queue::mark_set::entry_path(&directory, &name);
             let extent = Extent::Entry(Need::Content);
-            let mark = Mark { path: path.clone(), extent, born, is_doubtful: false };
+            let distrust = Distrust::Nothing;
+            let mark = Mark { path: path.clone(), extent, born, distrust };
             self.agenda(lane).marks.park(&mark, now);
             self.flight.park(blocker, path);
             return true;
@@ -290,7 +291,8 @@ impl Transfer {
         (*is_over, *is_aborted) = (true, true);
         let (directory, name, is_open) = (directory.clone(), name.clone(), *is_open);
         self.ready_larges[lane as usize].retain(|ready| *ready != id);
-        self.mark_entry(marks_lane, &directory, &name, urgency, born, now);
+        let path = crate::queue::mark_set::entry_path(&directory, &name);
+        self.mark(marks_lane, &path, Extent::Entry(Need::Content), urgency, born, now);
         if is_open {
             self.send_data(Message::Abort { work: id }, Bytes::new(), now, out);
         }

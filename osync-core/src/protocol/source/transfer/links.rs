@@ -21,7 +21,7 @@ use crate::protocol::source::work::{Page, Sent, What};
 use crate::queue::agenda::{Agenda, Parcel, Visit};
 use crate::queue::claims::{Claim, Claims};
 use crate::queue::links::{Course, Found};
-use crate::queue::mark::{Extent, Lane, Mark, Urgency};
+use crate::queue::mark::{Distrust, Extent, Lane, Mark, Urgency};
 use crate::wire::encode;
 use crate::wire::message::{Failure, Item, Message, State};
 
@@ -117,9 +117,9 @@ impl Transfer {
         for (path, need) in self.links.take_doubtful() {
             let extent = Extent::Entry(need);
             if let Some(id) = id {
-                self.agenda(lane)
-                    .marks
-                    .park(&Mark { path: path.clone(), extent, born, is_doubtful: false }, now);
+                let distrust = Distrust::Nothing;
+                let mark = Mark { path: path.clone(), extent, born, distrust };
+                self.agenda(lane).marks.park(&mark, now);
                 self.flight.park(id, path);
             } else {
                 self.mark(lane, &path, extent, Urgency::Now, born, now);
@@ -181,8 +181,13 @@ impl Transfer {
             if let Course::Follow(to) = &course
                 && self.is_content_open(to)
             {
-                // What was reported there has not reached the sink, and may never do so from that name.
-                course = Course::Lead { needs_content: true };
+                // What was reported there has not reached the sink, and may never do so from that name. Where both are
+                // only to be sent anew, one goes first: else they would lead in turn for ever.
+                course = if *to < path && !self.removals.holds(to) {
+                    Course::Wait(to.clone())
+                } else {
+                    Course::Lead { needs_content: true }
+                };
             }
             if matches!(course, Course::Lead { .. }) {
                 begun.insert(path.clone());
@@ -238,9 +243,9 @@ impl Transfer {
             self.flight.claims.conflict_at(&directory, &name, Claim::Make)
         });
         if let Some(work) = leading.filter(|work| self.flight.works.contains_key(work)) {
-            self.agenda(lane)
-                .marks
-                .park(&Mark { path: path.clone(), extent, born, is_doubtful: false }, now);
+            let distrust = Distrust::Nothing;
+            let mark = Mark { path: path.clone(), extent, born, distrust };
+            self.agenda(lane).marks.park(&mark, now);
             self.flight.park(work, path.clone());
         } else {
             self.mark(lane, path, extent, Urgency::At(now + LEADER_WAIT), born, now);
@@ -350,6 +355,9 @@ impl Transfer {
     /// Has the names of a page looked at that have others elsewhere: only by telling them the sink can see
     /// whether they stand for one thing there.
     pub(super) fn tell_linked(&mut self, lane: Lane, visit: &Visit, page: &Page) {
+        // It may have become something strange since it was read.
+        let is_strange = visit.distrust == Distrust::Everything;
+        let need = if is_strange { Need::Content } else { Need::Metadata };
         let entries = page.entries.iter().enumerate();
         let names: VecDeque<(Name, Need, u64)> = entries
             .filter(|(index, entry)| entry.metadata.is_linked() && !page.wanted.contains(index))
@@ -359,7 +367,7 @@ impl Transfer {
                 let path = visit.directory.join(&entry.name);
                 path.is_ok_and(|path| !self.links.is_confirmed(&path))
             })
-            .map(|(_, entry)| (entry.name.clone(), Need::Metadata, 0))
+            .map(|(_, entry)| (entry.name.clone(), need, 0))
             .collect();
         if !names.is_empty() {
             let (directory, born) = (visit.directory.clone(), visit.born);

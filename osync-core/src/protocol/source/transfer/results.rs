@@ -10,6 +10,7 @@ use crate::model::need::Need;
 use crate::model::work_id::WorkId;
 use crate::ports::source::NamePage;
 use crate::protocol::source::job::{Done, JobError, Listed, Looked, Outcome, Placed};
+use crate::protocol::source::transfer::changes::RenameHint;
 use crate::protocol::source::transfer::halts::RETRY_PAUSE;
 use crate::protocol::source::transfer::links::Linked;
 use crate::protocol::source::transfer::removals::found;
@@ -17,7 +18,7 @@ use crate::protocol::source::transfer::{Output, Transfer};
 use crate::protocol::source::work::{Page, Sent, What, Work};
 use crate::queue::agenda::{Parcel, Visit};
 use crate::queue::links::Found;
-use crate::queue::mark::{Extent, Lane, Urgency};
+use crate::queue::mark::{Distrust, Extent, Lane, Urgency};
 use crate::wire::encode;
 use crate::wire::message::{Message, Range};
 
@@ -105,7 +106,8 @@ impl Transfer {
         let Some(work) = self.flight.works.get(&id) else { return };
         let (lane, born) = (work.lane, work.born);
         let mut marks = Vec::new();
-        let mut is_doubtful = false;
+        let mut distrust = Distrust::Nothing;
+        let mut renamed = None;
         match &work.what {
             What::Page { visit, .. } => {
                 let extent = match (urgency, visit.is_deep) {
@@ -113,7 +115,7 @@ impl Transfer {
                     (_, true) => Extent::Subtree,
                     (_, false) => Extent::Directory,
                 };
-                is_doubtful = visit.is_doubtful;
+                distrust = visit.distrust;
                 // A root that is gone is reported as lost; an entry mark on it would change nothing.
                 marks.push((visit.directory.clone(), extent));
             }
@@ -130,12 +132,18 @@ impl Transfer {
                     marks.push((path, Extent::Entry(Need::Content)));
                 }
             }
-            What::Rename { to, .. } => marks.push((to.clone(), Extent::Entry(Need::Content))),
+            What::Rename { from, to, is_directory } => {
+                let (from, to) = (from.clone(), to.clone());
+                renamed = Some(RenameHint { from, to, is_directory: *is_directory, born });
+            }
         }
         let is_open_large = matches!(work.what, What::Large { is_open: true, .. });
+        if let Some(renamed) = renamed {
+            self.send_instead(renamed, now);
+        }
         for (path, extent) in marks {
             self.mark(lane, &path, extent, urgency, born, now);
-            self.doubt_if(is_doubtful, lane, &path);
+            self.agenda(lane).marks.distrust(&path, distrust);
         }
         if is_open_large {
             self.abort_large(id, now, out);
@@ -274,11 +282,12 @@ impl Transfer {
                         made.push((name.clone(), need));
                     }
                     if is_overtaken {
-                        again.push((name.clone(), Urgency::Now));
+                        let need = if is_directory { need } else { Need::Content };
+                        again.push((name.clone(), need));
                     }
                     names.push((name, need));
                 }
-                Outcome::Linked(_) if work.is_moved => again.push((name, Urgency::Now)),
+                Outcome::Linked(_) if work.is_moved => again.push((name, Need::Content)),
                 Outcome::Linked(seen) => {
                     self.problems
                         .void_below(&crate::queue::mark_set::entry_path(&directory, &name));
@@ -289,7 +298,7 @@ impl Transfer {
                 Outcome::Unsteady => unsteady.push(name),
                 Outcome::LeftOut => left_out.push(name),
                 Outcome::Missing => missing.push(name),
-                Outcome::Changed => again.push((name, Urgency::Now)),
+                Outcome::Changed => again.push((name, Need::Content)),
                 Outcome::Failed(text) => failed.push((name, text)),
             }
         }
@@ -297,8 +306,9 @@ impl Transfer {
         let wants_own = wants_own_only || !left_out.is_empty();
         let has_items = !names.is_empty();
         self.note_placed(id, lane, seen_now, born, now);
-        for (name, urgency) in again {
-            self.mark_entry(lane, &directory, &name, urgency, born, now);
+        for (name, need) in again {
+            let path = crate::queue::mark_set::entry_path(&directory, &name);
+            self.mark(lane, &path, Extent::Entry(need), Urgency::Now, born, now);
         }
         for name in left_out {
             let path = crate::queue::mark_set::entry_path(&directory, &name);
@@ -307,8 +317,7 @@ impl Transfer {
         }
         for path in back {
             // The sink may still have the directory that was there before. What was reported below went with the name.
-            self.mark(lane, &path, Extent::Subtree, Urgency::Now, born, now);
-            self.doubt_if(true, lane, &path);
+            self.mark_made_anew(lane, &path, born, now);
         }
         for name in missing {
             // Of its other names, if it has any, those that are left are told once it is removed.
@@ -329,8 +338,7 @@ impl Transfer {
             let path = crate::queue::mark_set::entry_path(&directory, &name);
             if need == Need::Content {
                 // The sink may have another directory there, and what was reported below went with the name.
-                self.mark(lane, &path, Extent::Subtree, Urgency::Now, born, now);
-                self.doubt_if(may_remove, lane, &path);
+                self.mark_made_anew(lane, &path, born, now);
             } else {
                 // A directory's own metadata is told with the directory itself.
                 let parcel = Parcel { directory: path, names: [].into(), may_remove: false, born };
@@ -359,7 +367,7 @@ impl Transfer {
     }
 
     fn on_stat(&mut self, id: WorkId, mut metadata: Metadata, now: Instant, out: &mut Vec<Output>) {
-        let Some(What::Rename { from, to }) = self.flight.works.get(&id).map(|work| &work.what)
+        let Some(What::Rename { from, to, .. }) = self.flight.works.get(&id).map(|work| &work.what)
         else {
             return;
         };

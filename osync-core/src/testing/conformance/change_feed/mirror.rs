@@ -35,7 +35,7 @@ impl Mirror {
     pub(super) fn follow(&mut self, change: &Change) {
         match change {
             Change::Entry { path, .. } => self.look_at(path),
-            Change::Subtree { path } => self.look_below(path),
+            Change::Subtree { path } | Change::MovedIn { path } => self.look_below(path),
             Change::Lost { scope, .. } => {
                 self.losses += 1;
                 self.look_below(scope);

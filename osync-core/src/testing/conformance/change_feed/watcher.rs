@@ -91,7 +91,9 @@ impl Watcher {
 fn covers(change: &Change, path: &RelPath) -> bool {
     match change {
         Change::Entry { path: entry, .. } => entry == path,
-        Change::Subtree { path: scope } | Change::Lost { scope, .. } => path.is_within(scope),
+        Change::Subtree { path: scope }
+        | Change::MovedIn { path: scope }
+        | Change::Lost { scope, .. } => path.is_within(scope),
         Change::Renamed { from, to, .. } => from == path || to == path,
         Change::Ready | Change::Unwatched { .. } | Change::Fence { .. } | Change::Failed { .. } => {
             false
