@@ -262,14 +262,14 @@ impl World {
     fn rename_something(&mut self) {
         let Some(from) = self.some_path() else { return self.make_directories() };
         if self.random.chance(200) {
-            return self.swap(&from);
+            return self.swap_somehow(&from);
         }
         let to = self.free_or_taken_path();
         self.rename(&from, &to);
     }
 
     /// Exchanges two names by way of a third.
-    fn swap(&mut self, one: &RelPath) {
+    pub(crate) fn swap(&mut self, one: &RelPath) {
         let Some(other) = self.some_path() else { return };
         let Some(aside) = join(&self.some_directory(), "aside") else { return };
         if one.is_within(&other) || other.is_within(one) || aside.is_within(one) {
@@ -395,6 +395,6 @@ impl World {
     }
 }
 
-fn join(directory: &RelPath, name: &str) -> Option<RelPath> {
+pub(crate) fn join(directory: &RelPath, name: &str) -> Option<RelPath> {
     directory.join(&Name::new(name.as_bytes()).expect("a name")).ok()
 }

@@ -6,6 +6,7 @@
 
 use osync_core::model::rel_path::RelPath;
 
+use crate::operations::{Notice, join};
 use crate::oracle::Shape;
 use crate::world::World;
 
@@ -21,6 +22,34 @@ impl World {
             && self.all_have_come
             && self.source.feed.sees_all(self.now)
             && !self.is_below_walk(path)
+    }
+
+    /// Exchanges two names, by way of a third or at once.
+    pub(crate) fn swap_somehow(&mut self, one: &RelPath) {
+        if self.mood.twins_permille > 0 && self.random.chance(500) {
+            self.exchange(one);
+        } else {
+            self.swap(one);
+        }
+    }
+
+    /// Exchanges two directories in one step, of which two renames tell.
+    fn exchange(&mut self, one: &RelPath) {
+        let Some(other) = self.some_of(Shape::Directory) else { return };
+        let is_directory = self.oracle.shape(one) == Some(Shape::Directory);
+        let are_apart = !one.is_within(&other) && !other.is_within(one);
+        if !is_directory || !are_apart || self.is_unseen_twin(one, &other) {
+            return;
+        }
+        let aside = join(&one.parent().unwrap_or_else(RelPath::root), "exchanged");
+        let Some(aside) = aside else { return };
+        for (from, to) in [(one, &aside), (&other, one), (&aside, &other)] {
+            self.source.tree.rename(from.as_bytes(), to.as_bytes());
+            self.oracle.moved(from, to, self.now);
+        }
+        for (from, to) in [(one, &other), (&other, one)] {
+            self.notice(Notice::Renamed { from: from.clone(), to: to.clone() });
+        }
     }
 
     /// Makes a directory look as another one.

@@ -18,6 +18,10 @@ pub(super) const RENAME_PATIENCE: Duration = Duration::from_secs(1);
 /// Renames that wait; further ones are left to the marks.
 const RENAMES_MAX: usize = 1_024;
 
+/// Directories last renamed that are remembered: the two renames of an exchange come one after the other, but for what
+/// others did meanwhile.
+const LATELY_MAX: usize = 8;
+
 /// A rename at the source that might be done as one at the sink.
 ///
 /// It is a hint beside the marks that cover both paths: if it is dropped or fails, they do the work.
@@ -27,6 +31,33 @@ pub(super) struct RenameHint {
     pub(super) to: RelPath,
     pub(super) is_directory: bool,
     pub(super) born: Instant,
+}
+
+/// What was moved lately.
+#[derive(Debug, Default)]
+pub(super) struct Moves {
+    /// Directories last renamed, from and to.
+    lately: VecDeque<(RelPath, RelPath)>,
+    /// Something strange was marked: what is open may be part of that, until nothing is open.
+    pub(super) is_strange: bool,
+}
+
+impl Moves {
+    /// What a rename makes of what is open below it.
+    fn distrust(&self) -> Distrust {
+        if self.is_strange { Distrust::Everything } else { Distrust::Edits }
+    }
+
+    /// Takes a rename of a directory; returns whether the opposite was reported just before, as it is if two were
+    /// exchanged: there is something else at `from`, then, and was not made there.
+    fn are_exchanged(&mut self, from: &RelPath, to: &RelPath) -> bool {
+        let are_exchanged = self.lately.iter().any(|(of, at)| of == to && at == from);
+        if self.lately.len() >= LATELY_MAX {
+            self.lately.pop_front();
+        }
+        self.lately.push_back((from.clone(), to.clone()));
+        are_exchanged
+    }
 }
 
 impl Transfer {
@@ -89,20 +120,23 @@ impl Transfer {
         if is_directory {
             let below = [&self.live, &self.backlog].map(|agenda| agenda.marks.born_below(from));
             from_born = below.into_iter().flatten().fold(moved_born, Instant::min);
+            let open = self.moves.distrust();
             // What is under way below the old place is compared again below the new one, and is as old there.
             for (lane, born) in self.flight.within(from) {
                 self.mark(lane, to, Extent::Subtree, Urgency::Now, born, now);
-                let distrust = self.distrust;
-                self.agenda(lane).marks.distrust(to, distrust);
+                self.agenda(lane).marks.distrust(to, open);
             }
             self.distrust_pages(from, to);
             self.distrust_awaited(from, to, now);
-            self.live.withdraw(from, self.distrust, now);
-            self.backlog.withdraw(from, self.distrust, now);
+            self.live.withdraw(from, open, now);
+            self.backlog.withdraw(from, open, now);
             self.live.marks.rebase(from, to, now);
             self.backlog.marks.rebase(from, to, now);
             self.mark(Lane::Live, to, Extent::Subtree, Urgency::Now, moved_born, now);
             self.live.marks.distrust(to, distrust);
+            if self.moves.are_exchanged(from, to) {
+                self.mark_strange(from, now, now);
+            }
         } else {
             // A name whose content the sink may not have yet must not carry it to the new name.
             self.overtaken_larges.extend(self.large_at(from));
@@ -170,7 +204,7 @@ impl Transfer {
         born: Instant,
         now: Instant,
     ) {
-        self.distrust = Distrust::Everything;
+        self.moves.is_strange = true;
         self.mark(Lane::Live, path, Extent::Subtree, Urgency::Now, born, now);
         self.live.marks.distrust(path, Distrust::Everything);
     }

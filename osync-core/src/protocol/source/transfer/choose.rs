@@ -40,7 +40,7 @@ impl Transfer {
         self.tell_losses(out);
         self.prove_due(now);
         if self.flight.works.is_empty() && self.live.is_empty() && self.backlog.is_empty() {
-            self.distrust = Distrust::Edits;
+            self.moves.is_strange = false;
         }
         self.limits.on_time(now);
         self.is_limited = false;

@@ -65,7 +65,7 @@ use crate::protocol::source::problems::Problems;
 use crate::protocol::source::work::{InFlight, What, Work};
 use crate::queue::agenda::Agenda;
 use crate::queue::links::Links;
-use crate::queue::mark::{Distrust, Extent, Lane, Urgency};
+use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::queue::pace::Pace;
 use crate::queue::pressure::Pressure;
 use crate::queue::removals::Removals;
@@ -156,9 +156,7 @@ pub struct Transfer {
     renames: VecDeque<changes::RenameHint>,
     /// Renames in flight.
     renaming: Vec<WorkId>,
-    /// What renames make of what is open below them. Once something strange was marked, it may be part of that, until
-    /// nothing is open.
-    distrust: Distrust,
+    moves: changes::Moves,
     jobs: [usize; 2],
     larges: [usize; 2],
     ready_larges: [VecDeque<WorkId>; 2],
@@ -227,7 +225,7 @@ impl Transfer {
             flight: InFlight::default(),
             renames: VecDeque::new(),
             renaming: Vec::new(),
-            distrust: Distrust::Edits,
+            moves: changes::Moves::default(),
             jobs: [0; 2],
             larges: [0; 2],
             ready_larges: [VecDeque::new(), VecDeque::new()],
