@@ -71,13 +71,16 @@ fn rename(from: &Path, to: &Path) {
     fs::rename(from, to).unwrap();
 }
 
-/// What is in the files of a tree.
+/// What is in the files of a tree, the private directory of a sink left out.
 fn contents(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut directories = vec![root.to_path_buf()];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
+            if path.ends_with(".osync") {
+                continue;
+            }
             if path.is_dir() {
                 directories.push(path);
             } else {

@@ -9,6 +9,7 @@
 //! | [`links`] | which names stand for one thing, and in what order they are sent |
 //! | [`removals`] | what is to be removed, and when it may be |
 //! | [`pace`] | how soon a path that changes all the time is sent again |
+//! | [`turns`] | which lane goes first |
 //! | [`lately`] | where something has been read for other sinks |
 //! | [`window`] | how many bytes may be in flight |
 //! | [`allowance`] | how many bytes may be sent a second, where a limit is set |
@@ -22,6 +23,7 @@ pub mod pressure;
 pub mod allowance;
 pub mod pace;
 pub mod lately;
+pub mod turns;
 pub mod links;
 pub mod larges;
 pub mod agenda;

@@ -19,8 +19,6 @@ use crate::queue::mark::{Distrust, Extent, Lane, Mark, Urgency};
 const JOBS_MAX: [usize; 2] = [16, 16];
 /// Bytes by which the live lane may exceed the window, so that backlog in flight never blocks it.
 const LIVE_RESERVE_BYTES: u64 = 256 * 1024;
-/// Every so many steps the backlog goes first, so that it ends even under constant change.
-const BACKLOG_SHARE: u32 = 20;
 /// Names in one message.
 const BATCH_NAMES_MAX: usize = 256;
 /// Longer files travel in chunks.
@@ -53,20 +51,12 @@ impl Transfer {
         self.answer_sync(now, out);
     }
 
-    /// Begins one thing; `false` if there is nothing or no room. A turn of the backlog for which there is no room stays
-    /// its turn.
+    /// Begins one thing; `false` if there is nothing or no room.
     fn step(&mut self, now: Instant, out: &mut Vec<Output>) -> bool {
-        if self.turn == 0 && self.step_of(Lane::Backlog, now, out) {
-            self.turn = 1;
-            return true;
-        }
-        if self.step_of(Lane::Live, now, out) {
-            if self.turn > 0 {
-                self.turn = (self.turn + 1) % BACKLOG_SHARE;
-            }
-            return true;
-        }
-        self.turn > 0 && self.step_of(Lane::Backlog, now, out)
+        let mut turns = std::mem::take(&mut self.turns);
+        let has_begun = turns.take(|lane| self.step_of(lane, now, out));
+        self.turns = turns;
+        has_begun
     }
 
     /// Begins one thing of `lane`.

@@ -69,6 +69,7 @@ use crate::queue::mark::{Extent, Lane, Urgency};
 use crate::queue::pace::Pace;
 use crate::queue::pressure::Pressure;
 use crate::queue::removals::Removals;
+use crate::queue::turns::Turns;
 use crate::wire::message::Message;
 
 /// What a source's machine wants done.
@@ -190,7 +191,7 @@ pub struct Transfer {
     removals: Removals,
     listed: removals::Listed,
     is_draining: bool,
-    turn: u32,
+    turns: Turns,
     control_sent_at: Instant,
     data_sent_at: Instant,
 }
@@ -254,7 +255,7 @@ impl Transfer {
             removals: Removals::new(options.removal_limit),
             listed: removals::Listed::new(options.removal_limit),
             is_draining: false,
-            turn: 0,
+            turns: Turns::default(),
             control_sent_at: now,
             data_sent_at: now,
         }
