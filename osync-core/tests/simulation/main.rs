@@ -61,7 +61,9 @@ const SEEDS: u64 = 350;
 /// that was older than what its sink had. 96014745: a name that had gone unnoticed hid that a new one was the second.
 /// 1152922604135474759: a file was moved away on its way, then written to, and its new content sent for its old name.
 /// 1152921504714871426: work below a directory that was gone made it anew after the one above it had been compared.
-const ONCE_FAILED: [u64; 42] = [
+/// 162026473: a file was changed through a new name that was gone before its other name was searched for. 3298534883622:
+/// two directories that look the same were exchanged.
+const ONCE_FAILED: [u64; 44] = [
     1_020,
     9_184,
     4_096,
@@ -104,6 +106,8 @@ const ONCE_FAILED: [u64; 42] = [
     1_152_922_604_136_479_231,
     1_152_921_504_720_867_302,
     1_152_922_604_141_478_759,
+    162_026_473,
+    3_298_534_883_622,
 ];
 
 /// Names the seed if the engine panics.
