@@ -191,10 +191,12 @@ impl Transfer {
     /// Has the last rename that waits, if it was one to `from`, lead to `to` at once; returns whether it was. One back
     /// again is left alone, as two directories may have been exchanged, and one into what has taken its old name.
     fn redirect(&mut self, from: &RelPath, to: &RelPath) -> bool {
-        let last = self.renames.back_mut();
-        let last =
-            last.filter(|hint| hint.is_directory && hint.to == *from && !overlap(&hint.from, to));
-        last.map(|hint| hint.to = to.clone()).is_some()
+        let Some(last) = self.renames.back_mut() else { return false };
+        let leads_on = last.is_directory && last.to == *from && !overlap(&last.from, to);
+        if leads_on {
+            last.to = to.clone();
+        }
+        leads_on
     }
 
     /// Has everything at and below `path` compared that is a directory there: what the sink has may be another one.

@@ -183,7 +183,7 @@ impl Transfer {
             {
                 // What was reported there has not reached the sink, and may never do so from that name. Where both are
                 // only to be sent anew, one goes first: else they would lead in turn for ever.
-                course = if *to < path && !self.removals.holds(to) {
+                course = if *to < path && self.is_sent_soon(to) {
                     Course::Wait(to.clone())
                 } else {
                     Course::Lead { needs_content: true }
@@ -226,6 +226,13 @@ impl Transfer {
     fn is_content_open(&self, path: &RelPath) -> bool {
         let is_marked = |agenda: &Agenda| agenda.marks.has_content_at(path);
         [&self.live, &self.backlog].into_iter().any(is_marked) || self.removals.holds(path)
+    }
+
+    /// Whether nothing is known that keeps `path`, which is marked, from being sent.
+    fn is_sent_soon(&self, path: &RelPath) -> bool {
+        let has_problem = |path: &RelPath| self.problems.contains(path);
+        let is_stuck = has_problem(path) || path.parent().is_some_and(|above| has_problem(&above));
+        !is_stuck && !self.removals.holds(path)
     }
 
     /// Marks `path` until the name that leads has arrived.
